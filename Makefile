@@ -1,0 +1,31 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+SCENARIO ?= default
+
+.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule
+
+help: ## say what there is (the default)
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+demo: ## two applications on a throw-away Debian container, answering through nginx
+	@demo/run
+
+demo-clean: ## remove the demo's container
+	@demo/clean
+
+test: ## all tests
+	@tests/run lint sanity unit molecule
+
+test-lint: ## yamllint, ansible-lint, shellcheck
+	@tests/run lint
+
+test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs here
+	@tests/run sanity
+
+test-unit: ## unit tests, Python 3 and 2.7
+	@tests/run unit
+
+molecule: ## one scenario on Debian 11, 12 and 13 (SCENARIO=default)
+	@tests/run molecule $(SCENARIO)
