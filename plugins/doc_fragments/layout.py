@@ -1,0 +1,33 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+
+class ModuleDocFragment(object):
+    DOCUMENTATION = r'''
+options:
+  unit:
+    description:
+      - The systemd unit that runs the Emperor.
+    type: str
+    default: uwsgi.service
+  available_dir:
+    description:
+      - The directory of the applications' files.
+    type: path
+    default: /etc/uwsgi/apps-available
+  enabled_dir:
+    description:
+      - The directory of links that the Emperor watches.
+    type: path
+    default: /etc/uwsgi/apps-enabled
+  defaults:
+    description:
+      - The file with the vassals' defaults. It is needed only while no Emperor runs; a running one is asked for it.
+    type: path
+    default: /etc/uwsgi/vassal-default.ini
+'''

@@ -1,0 +1,256 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What a vassal is, what is wanted of it, and what to do about it. Nothing in here touches the host."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import fnmatch
+import re
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+
+# The Emperor takes no other endings, and no name of 255 bytes or more (uwsgi_emperor_is_valid() in core/emperor.c).
+EXTENSIONS = ('.ini', '.yml', '.yaml', '.json', '.js', '.xml')
+NAME_LIMIT = 254
+
+STATES = ('enabled', 'disabled', 'reloaded', 'restarted', 'absent')
+
+# A reload runs the new configuration from the start, but as the vassal's user, in its old environment and on its old
+# sockets. These options lose nothing by that; for any other a vassal is restarted.
+RELOADABLE = frozenset(
+    [
+        'buffer-size', 'callable', 'catch-exceptions', 'chdir', 'cheaper', 'cheaper-algo', 'cheaper-initial',
+        'cheaper-step', 'check-static', 'disable-logging', 'enable-threads', 'file', 'harakiri', 'harakiri-verbose',
+        'home', 'ignore-sigpipe', 'ignore-write-errors', 'lazy', 'lazy-apps', 'limit-post', 'log-date', 'log-format',
+        'manage-script-name', 'max-requests', 'max-worker-lifetime', 'memory-report', 'module', 'mount', 'need-app',
+        'offload-threads', 'post-buffering', 'processes', 'psgi', 'pyhome', 'pythonpath', 'rack', 'reload-mercy',
+        'reload-on-as', 'reload-on-rss', 'route', 'single-interpreter', 'static-map', 'strict', 'threads',
+        'touch-reload', 'venv', 'virtualenv', 'worker-reload-mercy', 'workers', 'wsgi', 'wsgi-file',
+    ]
+)  # fmt: skip
+
+REASONS = [
+    re.compile(pattern)
+    for pattern in (
+        r'unknown config directive',
+        r'UNABLE to load uWSGI plugin',
+        r"Can't find section",
+        r'unable to find (user|group)',
+        r'[Uu]nable to (load|find|create|parse|open)',
+        r'^(\w+\.)*\w*(Error|Exception)\b',
+        r'\b(chdir|bind|chroot|setgid|setuid|setgroups|open|mkdir|exec\w*|listen|realpath|fopen|stat)\(\): ',
+        r'probably another instance of uWSGI is running',
+        r'unable to load app',
+        r'no app loaded\. GAME OVER',
+        r'syntax error|unavailable|invalid|[Nn]o such file',
+    )
+]
+_STAMP = re.compile(r'^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} - )')
+
+
+class VassalError(Exception):
+    """The one error of this collection: a sentence for the user that names the object, the path and the remedy."""
+
+
+def check_name(name):
+    """Returns the vassal's name as text, or raises VassalError for one that is no plain file name."""
+    name = to_text(name)
+    if not name:
+        raise VassalError('A vassal has an empty name.')
+    if name.endswith(EXTENSIONS):
+        raise VassalError('%s: a vassal is named without the ending of its file: %s.' % (to_native(name), to_native(name.rsplit('.', 1)[0])))
+    if not re.match(r'[A-Za-z0-9_][A-Za-z0-9_.@+-]*\Z', name):
+        raise VassalError(
+            '%s: not a name for a vassal. It starts with a letter, a digit or an underscore and goes on with those, '
+            'dots, hyphens, @ and +: it becomes the name of a file, a socket and an upstream.' % to_native(repr(name)).lstrip('u')
+        )
+    if len(name) + len('.yaml') > NAME_LIMIT:
+        raise VassalError('%s...: the name has %d characters; the Emperor takes no file name over %d.' % (to_native(name[:40]), len(name), NAME_LIMIT))
+    return name
+
+
+def split_extension(filename):
+    """('redmine', '.ini') for redmine.ini; None for what the Emperor would not take for a vassal."""
+    for extension in EXTENSIONS:
+        if filename.endswith(extension) and len(filename) > len(extension) and not filename.startswith('.'):
+            return filename[: -len(extension)], extension
+    return None
+
+
+def expand(names, known):
+    """The names in the order asked for, each once; patterns are taken over the sorted `known` names."""
+    result = []
+    for name in names:
+        if re.search(r'[*?\[]', name):
+            matches = sorted(fnmatch.filter(known, name))
+            if not matches:
+                raise VassalError('%s: no vassal has a name like that.' % to_native(name))
+        else:
+            matches = [check_name(name)]
+        result.extend(match for match in matches if match not in result)
+    return result
+
+
+def render(config):
+    """The text of an INI file with the options of the dict `config`; lists repeat their option."""
+    lines = [u'[uwsgi]']
+    for key, value in config.items():
+        key = to_text(key)
+        if not re.match(r'[A-Za-z0-9_][A-Za-z0-9_.-]*\Z', key):
+            raise VassalError('config: %s is not the name of a uWSGI option.' % to_native(repr(key)).lstrip('u'))
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, bool):
+                one = 'true' if one else 'false'
+            elif one is None:
+                raise VassalError('config: %s has no value; leave it out, or write true for a flag.' % to_native(key))
+            elif isinstance(one, (dict, list, tuple)):
+                raise VassalError('config: %s: a value is a string, a number, a boolean or a list of those.' % to_native(key))
+            one = to_text(one)
+            if u'\n' in one or u'\r' in one:
+                raise VassalError('config: %s has a line break in its value; an option of an INI file is one line.' % to_native(key))
+            lines.append(u'%s = %s' % (key, one))
+    return u'\n'.join(lines) + u'\n'
+
+
+def ini_options(text):
+    """The set of (option, value) in an INI text; what uWSGI passes over is left out."""
+    options = set()
+    section = None
+    for line in to_text(text, errors='surrogate_or_replace').splitlines():
+        line = line.strip()
+        if not line or line[0] in u'#;':
+            continue
+        if line.startswith(u'[') and line.endswith(u']'):
+            section = line
+            continue
+        key, dummy, value = line.partition(u'=')
+        options.add((section, key.strip(), value.strip()))
+    return options
+
+
+def reload_serves(old, new, extension):
+    """Whether a graceful reload applies all of the change from the text `old` to `new`, or a restart is due."""
+    if old is None or extension != '.ini':
+        return False
+    return set(option for dummy, option, dummy in ini_options(old) ^ ini_options(new)) <= RELOADABLE
+
+
+class Situation(object):
+    """What was found of one vassal: its file, its link and its processes."""
+
+    def __init__(self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None):
+        self.name = name
+        self.path = path or name + extension  # where its file is, or would be
+        self.extension = extension
+        self.text = text  # bytes of the available file; None: it is not there
+        self.link = link  # None, 'right', 'dangling', 'wrong' (a link to another file) or 'file' (no link at all)
+        self.target = target
+        self.pid = pid
+        self.workers = frozenset(workers)
+        self.accepting = bool(pid and accepting)
+
+    @property
+    def enabled(self):
+        return self.link in ('right', 'file', 'wrong')
+
+    def brief(self):
+        return dict(enabled=self.enabled, running=self.pid is not None, accepting=self.accepting, pid=self.pid)
+
+
+class Plan(object):
+    """What to do for one vassal. `actions` is what the user reads; `mode` is how its processes get there."""
+
+    def __init__(self, actions, mode=None, wants_up=False, wants_gone=False):
+        self.actions = actions
+        self.mode = mode  # None, 'start', 'reload', 'restart' or 'stop'
+        self.wants_up = wants_up
+        self.wants_gone = wants_gone
+
+    @property
+    def changed(self):
+        return bool(self.actions)
+
+
+def make_plan(situation, state, text=None, stale=None):
+    """The Plan that takes a vassal from its situation to the state.
+
+    text: the wanted content of its file as bytes, None to leave it as it is.
+    stale: for reloaded and restarted, False says that nothing is newer than what runs; None that it was not asked.
+    """
+    s = situation
+    if state in ('disabled', 'absent'):
+        if s.link == 'file':
+            if state == 'disabled':
+                raise VassalError(
+                    '%s: %s is a file of its own, not a link, and would be lost. Move it to the directory of available '
+                    'vassals first, or use state=absent.' % (s.name, s.target)
+                )
+        actions = []
+        if s.link:
+            actions.append('unlink')
+        if s.pid:
+            actions.append('stop')
+        if state == 'absent' and s.text is not None:
+            actions.append('remove')
+        return Plan(actions, 'stop' if s.pid or s.link else None, wants_gone=True)
+
+    if text is None and s.text is None and s.link != 'file':
+        raise VassalError(
+            '%s: there is no %s%s. Install the package that brings it, or give config or content.'
+            % (s.name, s.path, '' if s.target is None else ' (but a link, %s)' % s.target)
+        )
+    if s.link == 'wrong':
+        raise VassalError(
+            '%s: %s is what is enabled under this name, not the available file. Remove that link, or use state=disabled first.'
+            % (s.name, s.target)
+        )
+    if s.link == 'file' and text is not None:
+        raise VassalError('%s: %s is a file of its own, not a link; move it to the directory of available vassals first.' % (s.name, s.target))
+    actions = []
+    writes = text is not None and text != s.text
+    if writes:
+        actions.append('write')
+    if s.link not in ('right', 'file'):
+        actions.append('link')
+    mode = None
+    if not s.pid:
+        mode = 'start'
+    elif 'link' in actions:
+        # its link went a moment ago: it may stay, or go and come back
+        mode = 'start'
+    elif state == 'restarted' and stale is not False:
+        mode = 'restart'
+    elif writes:
+        mode = 'reload' if reload_serves(s.text, text, s.extension) else 'restart'
+    elif state == 'reloaded' and stale is not False:
+        mode = 'reload'
+    if mode:
+        actions.append(mode)
+    return Plan(actions, mode, wants_up=True)
+
+
+def find_reason(lines):
+    """The line of a log that says best why a vassal did not start, or None.
+
+    The kinds come in the order of REASONS; of one kind the last line counts, because a log tells its story in order.
+    """
+    lines = [_STAMP.sub('', line.strip()) for line in lines]
+    for reason in REASONS:
+        for line in reversed(lines):
+            if reason.search(line):
+                return line
+    return None
+
+
+def since_last_start(lines):
+    """The lines from the last start of a uWSGI on, all of them where no start is seen."""
+    for index in range(len(lines) - 1, -1, -1):
+        if '*** Starting uWSGI' in lines[index]:
+            return lines[index:]
+    return lines

@@ -1,0 +1,490 @@
+#!/usr/bin/python
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+DOCUMENTATION = r'''
+---
+module: uwsgi_vassal
+short_description: Enable, disable, reload and restart applications under the uWSGI Emperor
+version_added: 0.1.0
+author:
+  - uwsgi.emperor contributors (@uwsgi-emperor)
+description:
+  - Brings applications (vassals) of the uWSGI Emperor into a state and waits until they are there.
+  - It works on what really is, the link, the Emperor and its child processes, and never trusts a pidfile.
+  - The Emperor is woken, so nothing waits for its next scan.
+requirements:
+  - systemd and a unit that runs uWSGI's Emperor, as the role P(uwsgi.emperor.emperor#role) sets it up or by hand in the same layout.
+extends_documentation_fragment:
+  - uwsgi.emperor.layout
+attributes:
+  check_mode:
+    support: full
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+  diff_mode:
+    support: full
+    description: Shows the link and, with O(config) or O(content), the file.
+  idempotent:
+    support: partial
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+    details:
+      - The states V(reloaded) and V(restarted) act each time, unless O(only_if_stale=true).
+  platform:
+    support: full
+    platforms: debian
+    description: Target OS families that can be operated against.
+options:
+  name:
+    description:
+      - The application's name, which is the name of its file without the ending, or a list of names.
+      - A pattern with C(*), C(?) or C([]) stands for all applications that have a file or a link of such a name.
+      - One of O(name) and O(vassals) is needed.
+    type: list
+    elements: str
+    aliases: [vassal]
+  state:
+    description:
+      - V(enabled) links the application's file into the Emperor's directory; it runs when the task ends.
+      - V(disabled) removes the link; the application is gone when the task ends.
+      - V(reloaded) runs its code and configuration anew in the same process; its socket stays open and running requests end in peace.
+      - V(restarted) replaces its process. Without C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its
+        configuration or the defaults, requests in flight are lost.
+      - V(reloaded) and V(restarted) enable an application that was not.
+      - V(absent) removes link, file and what is left in C(/run/uwsgi). The log stays.
+    type: str
+    choices: [enabled, disabled, reloaded, restarted, absent]
+    default: enabled
+  config:
+    description:
+      - The application's options, for a file in INI format. A list repeats its option.
+      - A change is applied by a graceful reload where that suffices, otherwise by a restart.
+      - When the application does not come up with it, the former file is put back.
+    type: dict
+  content:
+    description:
+      - The whole text of the application's file, in the format that its ending tells; a new file is C(NAME.ini).
+    type: str
+  vassals:
+    description:
+      - Many applications in one task, each with options of its own. The keys are names, the values dicts of O(vassals[].state),
+        O(vassals[].config), O(vassals[].content) and O(vassals[].probe), which mean what the options of those names do.
+        What a value does not say is taken from the task's O(state) and O(probe).
+    type: dict
+  only_if_stale:
+    description:
+      - With V(reloaded) and V(restarted), do nothing unless the application's file, the defaults or a path in O(watch) is
+        newer than what runs.
+    type: bool
+    default: false
+  watch:
+    description:
+      - Files and directories whose modification makes an application stale, with O(only_if_stale). Directories count with their own time.
+    type: list
+    elements: path
+    default: []
+  probe:
+    description:
+      - A request over the uwsgi protocol that has to be answered before the application counts as up.
+    type: dict
+    suboptions:
+      path:
+        description: The path to ask for, with a query if it needs one.
+        type: str
+        default: /
+      status:
+        description: The statuses that will do.
+        type: list
+        elements: int
+        default: [200]
+      host:
+        description: The host to ask for.
+        type: str
+        default: localhost
+  wait:
+    description:
+      - Whether to wait until the application accepts requests or is gone. Without it, links and files can be set while no Emperor runs.
+    type: bool
+    default: true
+  timeout:
+    description:
+      - How long to wait, in seconds. A crash loop is told earlier.
+    type: int
+    default: 60
+seealso:
+  - module: uwsgi.emperor.uwsgi_vassal_info
+'''
+
+EXAMPLES = r'''
+- name: Enable an application whose package brought its file
+  uwsgi.emperor.uwsgi_vassal:
+    name: radicale
+
+- name: Write an application's file and enable it
+  uwsgi.emperor.uwsgi_vassal:
+    name: redmine
+    config:
+      plugin: rack
+      chdir: /usr/share/redmine
+      rack: config.ru
+      workers: 4
+
+- name: Restart all blogs
+  uwsgi.emperor.uwsgi_vassal:
+    name: 'blog-*'
+    state: restarted
+
+- name: Reload an application only when its code is newer than what runs
+  uwsgi.emperor.uwsgi_vassal:
+    name: wiki
+    state: reloaded
+    only_if_stale: true
+    watch:
+      - /srv/wiki/release
+
+- name: Restart an application and ask it for its login page
+  uwsgi.emperor.uwsgi_vassal:
+    name: redmine
+    state: restarted
+    probe:
+      path: /login
+'''
+
+RETURN = r'''
+vassals:
+  description: What was found and done, in the order asked for. In check mode, what would be done.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The application's name.
+      type: str
+      returned: always
+      sample: redmine
+    before:
+      description: What was found.
+      type: dict
+      returned: always
+      contains: &situation
+        enabled:
+          description: Whether its link is there and leads to a file.
+          type: bool
+          returned: always
+        running:
+          description: Whether the Emperor has a process for it.
+          type: bool
+          returned: always
+        accepting:
+          description: Whether it accepts requests.
+          type: bool
+          returned: always
+        pid:
+          description: The PID of its master process, V(none) when none runs or (in check mode) it is not known yet.
+          type: int
+          returned: always
+    after:
+      description: What was left, in check mode what would be.
+      type: dict
+      returned: always
+      contains: *situation
+    actions:
+      description: What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(remove) and V(rollback).
+      type: list
+      elements: str
+      returned: always
+      sample: [write, link, start]
+    changed:
+      description: Whether something was done.
+      type: bool
+      returned: always
+    elapsed:
+      description: The seconds that it took.
+      type: float
+      returned: always
+    msg:
+      description: What went wrong.
+      type: str
+      returned: when this application failed
+'''
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, drive
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
+    STATES,
+    Plan,
+    VassalError,
+    check_name,
+    expand,
+    make_plan,
+    render,
+)
+
+PROBE = dict(path=dict(default='/'), status=dict(type='list', elements='int', default=[200]), host=dict(default='localhost'))
+
+
+class Wish(object):
+    """What the user wants of one vassal."""
+
+    def __init__(self, name, state, config=None, content=None, probe=None):
+        if config is not None and content is not None:
+            raise VassalError('%s: config and content exclude each other.' % to_native(name))
+        self.name = name
+        self.state = state
+        self.from_config = config is not None
+        self.probe = probe
+        self.text = None
+        if config is not None:
+            self.text = to_bytes(render(config))
+        elif content is not None:
+            self.text = to_bytes(content if content.endswith('\n') else content + '\n')
+        if self.text is not None and state in ('disabled', 'absent'):
+            # the file of an application that shall not run is not written
+            self.text = None
+
+
+def wishes(params, known):
+    if params['vassals'] is None:
+        names = expand([to_text(name) for name in params['name']], known)
+        return [Wish(name, params['state'], params['config'], params['content'], params['probe']) for name in names]
+    result = []
+    for name, value in params['vassals'].items():
+        value = {} if value is None else value
+        name = check_name(name)
+        unknown = sorted(set(value) - set(['state', 'config', 'content', 'probe'])) if isinstance(value, dict) else None
+        if unknown is None or unknown:
+            raise VassalError(
+                'vassals: %s: %s; it takes a dict of state, config, content and probe.'
+                % (to_native(name), 'not a dict' if unknown is None else 'has no option ' + ', '.join(map(to_native, unknown)))
+            )
+        state = to_native(value.get('state', params['state']))
+        if state not in STATES:
+            raise VassalError('vassals: %s: state is %s, not one of %s.' % (to_native(name), state, ', '.join(STATES)))
+        config = value.get('config')
+        if config is not None and not isinstance(config, dict):
+            raise VassalError('vassals: %s: config is not a dict.' % to_native(name))
+        content = value.get('content')
+        probe = params['probe']
+        if value.get('probe') is not None:
+            status = value['probe'].get('status', [200])
+            try:
+                status = [int(one) for one in (status if isinstance(status, (list, tuple)) else [status])]
+            except ValueError:
+                raise VassalError('vassals: %s: the status of its probe is not a number.' % to_native(name))
+            probe = dict(path=value['probe'].get('path', '/'), host=value['probe'].get('host', 'localhost'), status=status)
+        result.append(Wish(name, state, config, None if content is None else to_text(content), probe))
+    return result
+
+
+def is_stale(host, situation, watch):
+    """Whether something that a vassal was started from is newer than its oldest worker."""
+    ages = [age for age in map(_emperor.age, situation.workers) if age is not None]
+    if not ages:
+        return True
+    started = _emperor.time.time() - max(ages)
+    paths = ['%s/%s%s' % (host.enabled_dir, situation.name, situation.extension)] + [value for dummy, value in host.included('after')]
+    for path in paths + list(watch):
+        try:
+            if os.stat(path).st_mtime > started:
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def predict(situation, plan):
+    """What check mode says of the time after: the same as `brief`, with the PID unknown where it would change."""
+    if plan.wants_gone:
+        return dict(enabled=False, running=False, accepting=False, pid=None)
+    return dict(enabled=True, running=True, accepting=True, pid=situation.pid if plan.mode in (None, 'reload') else None)
+
+
+def diff(host, job):
+    """What --diff shows: the link as a line, and the file."""
+    filename = job.filename
+    result = []
+    actions = job.plan.actions
+    if 'write' in actions or 'remove' in actions:
+        result.append(
+            dict(
+                before_header='%s/%s' % (host.available_dir, filename),
+                after_header='%s/%s' % (host.available_dir, filename),
+                before=to_text(job.before.text or b'', errors='surrogate_or_replace'),
+                after=to_text(job.text, errors='surrogate_or_replace') if 'write' in actions else u'',
+            )
+        )
+    if 'link' in actions or 'unlink' in actions:
+        header = '%s/%s' % (host.enabled_dir, filename)
+        line = '%s/%s\n' % (host.available_dir, filename)
+        old = (job.before.target or line.strip()).split(' -> ')[-1] + '\n' if job.before.link else ''
+        result.append(dict(before_header=header, after_header=header, before=old, after=line if 'link' in actions else ''))
+    return result
+
+
+def explain(host, job):
+    """The message for a vassal that failed, with the reason and the last lines of its log."""
+    if not job.plan.wants_up:
+        return '%s: %s.' % (job.name, job.failure)
+    where, lines, reason = host.story(job.filename, job.began, job.log_offset)
+    message = '%s: it did not come up: %s.' % (job.name, job.failure)
+    if reason:
+        message += ' Reason: %s' % reason
+    if lines:
+        message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
+    else:
+        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.unit)
+    return message
+
+
+def roll_back(host, failed, timeout):
+    """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
+    undone = []
+    for job in failed:
+        if not set(['write', 'link']) & set(job.plan.actions):
+            continue
+        view = host.look()
+        situation = host.situation(job.name, view)
+        actions = []
+        if 'write' in job.plan.actions:
+            if job.before.text is None:
+                actions.append('delete')
+            else:
+                actions.append('write')
+        plan = Plan(actions)
+        if job.before.link in (None, 'dangling') and 'link' in job.plan.actions:
+            actions.append('unlink')
+            plan.mode, plan.wants_gone = 'stop', True
+        else:
+            plan.mode, plan.wants_up = ('restart' if situation.pid else 'start'), job.before.pid is not None
+        again = Job(situation, plan, job.before.text)
+        undone.append((job, again))
+    if not undone:
+        return
+    host.forgive()
+    drive(host, [again for dummy, again in undone], timeout)
+    for job, again in undone:
+        job.after = again.after
+        job.plan.actions.append('rollback')
+        if 'delete' in again.plan.actions:
+            host.delete_available(job.filename)
+        if again.failure and (again.plan.wants_up or again.plan.wants_gone):
+            job.explained += '\nIts former file and link are back, but %s.' % (
+                'what ran before does not come up: ' + again.failure if again.plan.wants_up else 'it still runs: ' + again.failure
+            )
+        elif again.plan.wants_up:
+            job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
+        else:
+            job.explained += '\nThe host is as it was: %s.' % ('its link is gone again' if 'unlink' in again.plan.actions else 'its former file is back')
+
+
+def run(module):
+    params = module.params
+    for option in ('available_dir', 'enabled_dir'):
+        if not os.path.isdir(params[option]) and not (module.check_mode and not params['wait']):
+            raise VassalError(
+                '%s: there is no directory %s. Run the role uwsgi.emperor.emperor, or set the option to where your vassals are.' % (option, params[option])
+            )
+    host = _emperor.Host(
+        lambda arguments, cwd=None: module.run_command(arguments, cwd=cwd),
+        params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'],
+    )  # fmt: skip
+    wanted = wishes(params, host.known())
+    lock = None
+    if not module.check_mode:
+        lock = host.lock(params['timeout'])
+    try:
+        return carry_out(module, host, wanted)
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def carry_out(module, host, wanted):
+    params = module.params
+    view = host.look()
+    jobs = []
+    for wish in wanted:
+        situation = host.situation(wish.name, view)
+        if wish.from_config and wish.text is not None and situation.extension != '.ini':
+            raise VassalError(
+                '%s: config writes %s.ini, but there is %s%s already; give its text by content.' % (wish.name, wish.name, wish.name, situation.extension)
+            )
+        stale = None
+        if params['only_if_stale'] and wish.state in ('reloaded', 'restarted'):
+            stale = is_stale(host, situation, params['watch'])
+        plan = make_plan(situation, wish.state, wish.text, stale)
+        jobs.append(Job(situation, plan, wish.text, wish.probe))
+        acts = wish.state in ('reloaded', 'restarted') or (params['wait'] and plan.wants_up)
+        if acts and not host.emperor:
+            raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
+    if not module.check_mode:
+        drive(host, jobs, params['timeout'], params['wait'])
+        failed = [job for job in jobs if job.failure]
+        for job in failed:
+            job.explained = explain(host, job)
+        roll_back(host, failed, params['timeout'])
+        for job, wish in zip(jobs, wanted):
+            if wish.state == 'absent' and not job.failure:
+                host.remove(job.filename)
+    results = []
+    diffs = []
+    for job in jobs:
+        actions = list(job.plan.actions)
+        entry = dict(
+            name=to_native(job.name),
+            before=job.before.brief(),
+            after=job.after.brief() if job.after else predict(job.before, job.plan),
+            actions=actions,
+            changed=job.plan.changed,
+            elapsed=round(job.elapsed, 3),
+        )
+        if job.failure:
+            entry['msg'] = job.explained
+        results.append(entry)
+        diffs.extend(diff(host, job))
+    outcome = dict(changed=any(entry['changed'] for entry in results), vassals=results)
+    if module._diff:
+        outcome['diff'] = diffs
+    failed = [entry['msg'] for entry in results if 'msg' in entry]
+    if failed:
+        module.fail_json(msg='\n\n'.join(failed), **outcome)
+    return outcome
+
+
+def main():
+    spec = dict(
+        name=dict(type='list', elements='str', aliases=['vassal']),
+        state=dict(choices=list(STATES), default='enabled'),
+        config=dict(type='dict'),
+        content=dict(type='str'),
+        vassals=dict(type='dict'),
+        only_if_stale=dict(type='bool', default=False),
+        watch=dict(type='list', elements='path', default=[]),
+        probe=dict(type='dict', options=PROBE),
+        wait=dict(type='bool', default=True),
+        timeout=dict(type='int', default=60),
+    )
+    spec.update(layout_spec())
+    module = AnsibleModule(
+        argument_spec=spec,
+        mutually_exclusive=[['name', 'vassals'], ['config', 'content'], ['vassals', 'config'], ['vassals', 'content']],
+        required_one_of=[['name', 'vassals']],
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except VassalError as error:
+        module.fail_json(msg=to_native(error))
+
+
+if __name__ == '__main__':
+    main()
