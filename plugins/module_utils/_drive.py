@@ -19,6 +19,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 TICK = 0.02
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
+# A vassal that the Emperor, woken all the time, has not started for so many seconds is one that it throttles.
+THROTTLED = 3.0
 # After this many seconds a reload that was left to the Emperor (it saw a newer file) is asked for by a signal.
 PATIENCE = 2.0
 
@@ -45,6 +47,7 @@ class Job(object):
         self._pid = situation.pid
         self._deaths = 0
         self._acted = None
+        self._absent = None
         self._forgiven = False
         self._attempts = None
 
@@ -60,6 +63,7 @@ class Job(object):
         if 'write' in actions:
             entry = (view.stats or {}).get(self.filename, {})
             host.write(self.filename, self.text, max(host.mtime(self.filename), entry.get('last_mod', 0)))
+            host.forget(self.filename)
         if 'link' in actions:
             host.link(self.filename)
         if 'unlink' in actions:
@@ -85,10 +89,15 @@ class Job(object):
             return
         if pid is None:
             self.seen = 'no process of it runs'
+            self._absent = self._absent or now
             if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
                 host.forgive()
                 self._forgiven = True
                 self._attempts = 0
+        else:
+            self._absent = None
+        if pid is None:
+            pass
         elif mode == 'restart' and pid == self.before.pid:
             self.seen = 'process %d has not stopped yet' % pid
             return
@@ -102,9 +111,13 @@ class Job(object):
                     self._acted = None
             elif self._current(host, view) and host.accepts(self.filename, pid, view, asked=mode == 'reload'):
                 self.done = True
+                defect = mode and host.defect(self.filename, self.log_offset)
+                if defect:
+                    self.fail('it accepts requests, but has not loaded its application: %s' % defect)
             else:
                 self.seen = 'process %d does not accept requests yet' % pid
-        if not self.done and (self._deaths >= DEATHS or attempts - self._attempts >= DEATHS - 1):
+        throttled = self._absent is not None and now - self._absent > THROTTLED
+        if not self.done and (throttled or self._deaths >= DEATHS or attempts - self._attempts >= DEATHS - 1):
             self.fail('it dies as soon as it is started')
 
     def _act(self, host, pid, now):

@@ -18,6 +18,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -30,6 +31,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
     Situation,
     VassalError,
+    complaints,
+    find_defect,
     find_reason,
     since_last_start,
     split_extension,
@@ -37,6 +40,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
 
 RUN_DIR = '/run/uwsgi'
 STATS = '/run/uwsgi-emperor/stats.socket'
+APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
 SOCKET_OPTIONS = ('socket', 'uwsgi-socket', 'http-socket', 'fastcgi-socket', 'scgi-socket')
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
@@ -292,29 +296,52 @@ class Host(object):
             return {}
         return dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)
 
-    def options(self, filename, names, directory=None):
+    def options(self, filename, names):
         """The values that a vassal's file and the defaults give to options, by uWSGI's own parser; {} if it can't read them."""
-        key = (filename, directory)
-        known = self._options.setdefault(key, {})
+        known = self._options.setdefault(filename, {})
         if not all(name in known for name in names):
-            command = [self.binary]
-            for option, value in self.included('before'):
-                command += [option, value]
-            command += [{'.xml': '--xml', '.ini': '--ini', '.js': '--json', '.json': '--json'}.get(os.path.splitext(filename)[1], '--yaml'), filename]
-            for option, value in self.included('after'):
-                command += [option, value]
-            found = self._get(command, names, directory or self.enabled_dir)
+            directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
+            found = self._get(self._command(filename), names, directory)
             for name in names:
                 known[name] = found.get(name)
         return dict((name, known[name]) for name in names if known[name] is not None)
 
-    def included(self, where):
-        if where == 'before':
-            return []
+    def included(self):
+        """The files that the Emperor adds to a vassal's own, as uWSGI's arguments in pairs."""
+        given = [('--include', self.defaults)]
         if self.emperor:
             given = [('--inherit', self.settings.get('vassals-inherit')), ('--include', self.settings.get('vassals-include'))]
-            return [(option, value) for option, value in given if value and os.path.exists(value)]
-        return [('--include', self.defaults)] if os.path.exists(self.defaults) else []
+        return [(option, value) for option, value in given if value and os.path.exists(value)]
+
+    def _command(self, filename):
+        """The arguments with which the Emperor starts a vassal."""
+        ending = os.path.splitext(filename)[1]
+        command = [self.binary, {'.xml': '--xml', '.ini': '--ini', '.js': '--json', '.json': '--json'}.get(ending, '--yaml'), filename]
+        for pair in self.included():
+            command += pair
+        return command
+
+    def lint(self, filename, text=None):
+        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it; nothing is started."""
+        if not os.path.exists(self.binary):
+            return []
+        directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
+        if text is None:
+            rc, dummy, err = self.run_command(self._command(filename) + ['--get', 'socket'], cwd=directory)
+            return complaints(rc, err)
+        staged = tempfile.mkdtemp(prefix='uwsgi_vassal-')
+        try:
+            with open('%s/%s' % (staged, filename), 'wb') as handle:
+                handle.write(text)
+            command = self._command(filename) + ['--get', 'socket']
+            rc, dummy, err = self.run_command(command, cwd=staged)
+            found = complaints(rc, err)
+            if not found:
+                rc, dummy, err = self.run_command(command[:1] + ['--strict'] + command[1:], cwd=staged)
+                found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
+            return found
+        finally:
+            shutil.rmtree(staged)
 
     def _find_stats(self):
         for address in (STATS, self.settings.get('emperor-stats'), self.settings.get('emperor-stats-server')):
@@ -576,8 +603,8 @@ class Host(object):
         except OSError:
             return 0
 
-    def story(self, filename, since, offset=0):
-        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time."""
+    def log_lines(self, filename, offset=0):
+        """(path, lines) of a vassal's log, from its last start on, not before the byte `offset`."""
         path = self.log_path(filename)
         lines = []
         try:
@@ -590,7 +617,21 @@ class Host(object):
                     lines = to_native(handle.read(32768), errors='surrogate_or_replace').splitlines()
         except (IOError, OSError):
             pass
-        lines = [line for line in since_last_start(lines) if line.strip()]
+        return path, [line for line in since_last_start(lines) if line.strip()]
+
+    def defect(self, filename, offset):
+        """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
+        lines = self.log_lines(filename, offset)[1]
+        suspicious = any('no app loaded' in line for line in lines)
+        return find_defect(lines, suspicious and bool(self.options(filename, APPLICATION_OPTIONS)))
+
+    def forget(self, filename):
+        """Its file has changed: its options have to be read again."""
+        self._options.pop(filename, None)
+
+    def story(self, filename, since, offset=0):
+        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time."""
+        path, lines = self.log_lines(filename, offset)
         reason = find_reason(lines)
         if reason:
             return path, lines, reason

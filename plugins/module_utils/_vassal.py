@@ -41,7 +41,7 @@ REASONS = [
         r'unknown config directive',
         r'UNABLE to load uWSGI plugin',
         r"Can't find section",
-        r'unable to find (user|group)',
+        r'^(user|group) \S+ not found',
         r'[Uu]nable to (load|find|create|parse|open)',
         r'^(\w+\.)*\w*(Error|Exception)\b',
         r'\b(chdir|bind|chroot|setgid|setuid|setgroups|open|mkdir|exec\w*|listen|realpath|fopen|stat)\(\): ',
@@ -242,10 +242,54 @@ def find_reason(lines):
     """
     lines = [_STAMP.sub('', line.strip()) for line in lines]
     for reason in REASONS:
-        for line in reversed(lines):
-            if reason.search(line):
-                return line
+        for index in range(len(lines) - 1, -1, -1):
+            if reason.search(lines[index]):
+                if lines[index].startswith('chdir(): ') and index and lines[index - 1].startswith('chdir() to '):
+                    return '%s: %s' % (lines[index - 1], lines[index][len('chdir(): ') :])
+                return lines[index]
     return None
+
+
+def find_defect(lines, has_application):
+    """What a log says of a vassal that accepts requests but has not loaded its application, None where all is well.
+
+    uWSGI goes on without its application unless need-app is set, and answers every request with an error.
+    """
+    said = [line for line in lines if re.search(r'unable to load app', line)]
+    if not said and has_application:
+        said = [line for line in lines if 'no app loaded. going in full dynamic mode' in line]
+    return _STAMP.sub('', said[-1].strip()) if said else None
+
+
+def complaints(code, said, text=None):
+    """What uWSGI's reading of a configuration (exit code and stderr) finds wrong, as a list of sentences without a full stop.
+
+    text: the configuration, where it was read in strict mode; what stands in it as %(placeholder) may be no option.
+    """
+    found = []
+    unknown = False
+    for line in said.splitlines():
+        plugin = re.search(r'UNABLE to load uWSGI plugin: (\S*?([^/\s]+)_plugin\.so): (.*?)( !!!)?$', line)
+        if plugin:
+            path, name, why = plugin.group(1), plugin.group(2), plugin.group(3)
+            if name.startswith('uwsgi_'):
+                found.append('there is no plugin %s; the Emperor wants its name without the prefix: %s' % (name, name[len('uwsgi_') :]))
+            elif 'No such file' in why:
+                found.append('there is no plugin %s (%s); install its package' % (name, path))
+            else:
+                found.append('the plugin %s can not be loaded: %s' % (name, why))
+        section = re.search(r'Can.t find section "([^"]*)" in \w+ configuration file', line)
+        if section:
+            found.append('it has no section [%s]' % section.group(1))
+        directive = re.search(r'unknown config directive: (.*)', line)
+        if directive:
+            unknown = True
+            if text is not None and '%%(%s)' % directive.group(1) not in text and not found:
+                found.append('%s is no option of this uWSGI and its plugins' % directive.group(1))
+    if code != 0 and not found and not unknown:
+        lines = [line for line in said.splitlines() if line.strip()]
+        found.append(find_reason(lines) or (lines[-1].strip() if lines else 'uwsgi ended with %d' % code))
+    return found
 
 
 def since_last_start(lines):

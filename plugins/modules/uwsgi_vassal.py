@@ -291,7 +291,7 @@ def is_stale(host, situation, watch):
     if not ages:
         return True
     started = _emperor.time.time() - max(ages)
-    paths = ['%s/%s%s' % (host.enabled_dir, situation.name, situation.extension)] + [value for dummy, value in host.included('after')]
+    paths = ['%s/%s%s' % (host.enabled_dir, situation.name, situation.extension)] + [value for dummy, value in host.included()]
     for path in paths + list(watch):
         try:
             if os.stat(path).st_mtime > started:
@@ -426,9 +426,16 @@ def carry_out(module, host, wanted):
         acts = wish.state in ('reloaded', 'restarted') or (params['wait'] and plan.wants_up)
         if acts and not host.emperor:
             raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
+    if params['wait'] or not module.check_mode:
+        for job in jobs:
+            found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None) if job.plan.mode in ('start', 'reload', 'restart') else []
+            if found:
+                job.fail('its configuration is wrong')
+                job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
+                job.plan = Plan([])
     if not module.check_mode:
-        drive(host, jobs, params['timeout'], params['wait'])
-        failed = [job for job in jobs if job.failure]
+        drive(host, [job for job in jobs if not job.failure], params['timeout'], params['wait'])
+        failed = [job for job in jobs if job.failure and not job.explained]
         for job in failed:
             job.explained = explain(host, job)
         roll_back(host, failed, params['timeout'])
@@ -442,7 +449,7 @@ def carry_out(module, host, wanted):
         entry = dict(
             name=to_native(job.name),
             before=job.before.brief(),
-            after=job.after.brief() if job.after else predict(job.before, job.plan),
+            after=job.before.brief() if not job.after and job.failure else job.after.brief() if job.after else predict(job.before, job.plan),
             actions=actions,
             changed=job.plan.changed,
             elapsed=round(job.elapsed, 3),
