@@ -28,7 +28,7 @@ PATIENCE = 2.0
 class Job(object):
     """One vassal on its way from a situation to what its plan wants."""
 
-    def __init__(self, situation, plan, text=None, probe=None):
+    def __init__(self, situation, plan, text=None, probe=None, restores=False):
         self.name = situation.name
         self.filename = situation.name + situation.extension
         self.before = situation
@@ -36,6 +36,7 @@ class Job(object):
         self.plan = plan
         self.text = text
         self.probe = probe
+        self.restores = restores
         self.failure = None
         self.explained = None
         self.done = False
@@ -61,13 +62,25 @@ class Job(object):
         self.log_offset = host.log_size(self.filename) if self.plan.wants_up and self.plan.mode else 0
         actions = self.plan.actions
         if 'write' in actions:
-            entry = (view.stats or {}).get(self.filename, {})
-            host.write(self.filename, self.text, max(host.mtime(self.filename), entry.get('last_mod', 0)))
+            host.write(self.filename, self.text, self._mtime(view))
             host.forget(self.filename)
         if 'link' in actions:
             host.link(self.filename)
         if 'unlink' in actions:
             host.unlink(self.filename)
+
+    def _mtime(self, view):
+        """The modification time for a file that is written.
+
+        The Emperor compares whole seconds, so what it is to reload must be a second newer than what it knows. What we
+        restart ourselves, or put back, keeps its time: otherwise the Emperor may take the new process for an old one and
+        reload it in its first instant, in which its workers miss the signal and run into the mercy.
+        """
+        former = self.before.mtime
+        if former is not None and (self.plan.mode == 'restart' or self.restores):
+            return former
+        known = (view.stats or {}).get(self.filename, {}).get('last_mod', 0)
+        return max(time.time(), int(former or 0) + 1, known + 1)
 
     def step(self, host, view, now):
         """Looks at the vassal and does what is next; `done` says that it got where it should."""

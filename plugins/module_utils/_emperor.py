@@ -179,6 +179,48 @@ def request(address, pid, path, host, timeout):
     return int(words[1]), answer
 
 
+def read_stats(address, pid):
+    """The JSON document of a stats socket of the process, None where there is none that is its own."""
+    try:
+        connection = connect(address, 5)
+    except (IOError, OSError, ValueError):
+        return None
+    try:
+        if listener(connection) not in (0, pid):
+            return None
+        data = b''
+        while True:
+            part = connection.recv(65536)
+            if not part:
+                break
+            data += part
+    except (IOError, OSError):
+        return None
+    finally:
+        connection.close()
+    if data.startswith(b'HTTP') and b'\r\n\r\n' in data:
+        data = data.split(b'\r\n\r\n', 1)[1]
+    try:
+        stats = json.loads(to_text(data, errors='surrogate_or_replace'))
+    except ValueError:
+        return None
+    return stats if isinstance(stats, dict) and stats.get('pid') == pid else None
+
+
+def owner(pid):
+    """The user ID of a process, None for a dead one."""
+    try:
+        return os.stat('/proc/%d' % pid).st_uid
+    except OSError:
+        return None
+
+
+def resident(pid):
+    """The resident memory of a process in bytes, 0 for a dead one."""
+    fields = (_read('/proc/%d/statm' % pid) or b'0 0').split()
+    return int(fields[1]) * os.sysconf('SC_PAGESIZE')
+
+
 def real(path):
     return os.path.realpath(path)
 
@@ -350,30 +392,7 @@ class Host(object):
                 return
 
     def _read_stats(self, address):
-        try:
-            connection = connect(address, 5)
-        except (IOError, OSError, ValueError):
-            return None
-        try:
-            if listener(connection) not in (0, self.emperor):
-                return None
-            data = b''
-            while True:
-                part = connection.recv(65536)
-                if not part:
-                    break
-                data += part
-        except (IOError, OSError):
-            return None
-        finally:
-            connection.close()
-        if b'\r\n\r\n' in data[:4096] and data.startswith(b'HTTP'):
-            data = data.split(b'\r\n\r\n', 1)[1]
-        try:
-            stats = json.loads(to_text(data, errors='surrogate_or_replace'))
-        except ValueError:
-            return None
-        return stats if stats.get('pid') == self.emperor else None
+        return read_stats(address, self.emperor)
 
     def stats(self):
         return self._read_stats(self.stats_address) if self.stats_address else None
@@ -415,8 +434,8 @@ class Host(object):
                 return base
         return None
 
-    def look(self):
-        """One View. It wakes the Emperor: by the connection to its stats, or by SIGWINCH."""
+    def look(self, wake=True):
+        """One View. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
         if not self.emperor or not process(self.emperor):
             return View({}, None, {})
         pids = {}
@@ -431,7 +450,8 @@ class Host(object):
                     pids[name] = entry['pid']
             blacklist = dict((os.path.basename(entry['id']), entry.get('attempt', 0)) for entry in stats.get('blacklist', []))
             return View(pids, entries, blacklist)
-        self.wake()
+        if wake:
+            self.wake()
         for pid in children(self.emperor):
             name = self._vassal_of(pid)
             if name:
@@ -467,6 +487,25 @@ class Host(object):
                 return answer
         # it listens where we can't ask; its stats, or that it has had workers for a while, must do
         return view.stats is not None or any((age(worker) or 0) > SETTLE for worker in children(pid))
+
+    def version(self):
+        """The version of the uWSGI that the Emperor runs, None where it does not say."""
+        rc, out, dummy = self.run_command([self.binary, '--version'])
+        return out.strip() if rc == 0 and out.strip() else None
+
+    def is_stale(self, situation, watch=()):
+        """Whether a vassal's file, the defaults or a path in `watch` is newer than its oldest worker, which is as old as its configuration."""
+        ages = [one for one in map(age, situation.workers) if one is not None]
+        if not ages:
+            return True
+        started = time.time() - max(ages)
+        for path in [situation.path] + [value for dummy, value in self.included()] + list(watch):
+            try:
+                if os.stat(path).st_mtime > started:
+                    return True
+            except OSError:
+                continue
+        return False
 
     # files and links
 
@@ -510,10 +549,11 @@ class Host(object):
         pid = view.pids.get(filename)
         workers = children(pid) if pid else []
         accepting = bool(pid and workers) and self.accepts(filename, pid, view)
-        return Situation(name, extension, text, link, target, pid, workers, accepting, available)
+        mtime = None if text is None else os.stat(enabled if link == 'file' else available).st_mtime
+        return Situation(name, extension, text, link, target, pid, workers, accepting, available, mtime)
 
-    def write(self, filename, text, newer_than):
-        """Puts a file in place by one rename, with a time that the Emperor, which compares whole seconds, sees as newer."""
+    def write(self, filename, text, mtime):
+        """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
         path = '%s/%s' % (self.available_dir, filename)
         path = real(path)
         mode, owner = 0o644, None
@@ -531,8 +571,7 @@ class Host(object):
                 if owner:
                     os.fchown(handle.fileno(), *owner)
                 os.fsync(handle.fileno())
-            now = max(time.time(), newer_than + 1)
-            os.utime(temporary, (now, now))
+            os.utime(temporary, (mtime, mtime))
             os.rename(temporary, path)
         except Exception:
             os.unlink(temporary)

@@ -144,9 +144,10 @@ def reload_serves(old, new, extension):
 class Situation(object):
     """What was found of one vassal: its file, its link and its processes."""
 
-    def __init__(self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None):
+    def __init__(self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None):
         self.name = name
         self.path = path or name + extension  # where its file is, or would be
+        self.mtime = mtime  # of its file, in seconds since the epoch
         self.extension = extension
         self.text = text  # bytes of the available file; None: it is not there
         self.link = link  # None, 'right', 'dangling', 'wrong' (a link to another file) or 'file' (no link at all)

@@ -285,22 +285,6 @@ def wishes(params, known):
     return result
 
 
-def is_stale(host, situation, watch):
-    """Whether something that a vassal was started from is newer than its oldest worker."""
-    ages = [age for age in map(_emperor.age, situation.workers) if age is not None]
-    if not ages:
-        return True
-    started = _emperor.time.time() - max(ages)
-    paths = ['%s/%s%s' % (host.enabled_dir, situation.name, situation.extension)] + [value for dummy, value in host.included()]
-    for path in paths + list(watch):
-        try:
-            if os.stat(path).st_mtime > started:
-                return True
-        except OSError:
-            continue
-    return False
-
-
 def predict(situation, plan):
     """What check mode says of the time after: the same as `brief`, with the PID unknown where it would change."""
     if plan.wants_gone:
@@ -365,7 +349,8 @@ def roll_back(host, failed, timeout):
             plan.mode, plan.wants_gone = 'stop', True
         else:
             plan.mode, plan.wants_up = ('restart' if situation.pid else 'start'), job.before.pid is not None
-        again = Job(situation, plan, job.before.text)
+        situation.mtime = job.before.mtime
+        again = Job(situation, plan, job.before.text, restores=True)
         undone.append((job, again))
     if not undone:
         return
@@ -420,7 +405,7 @@ def carry_out(module, host, wanted):
             )
         stale = None
         if params['only_if_stale'] and wish.state in ('reloaded', 'restarted'):
-            stale = is_stale(host, situation, params['watch'])
+            stale = host.is_stale(situation, params['watch'])
         plan = make_plan(situation, wish.state, wish.text, stale)
         jobs.append(Job(situation, plan, wish.text, wish.probe))
         acts = wish.state in ('reloaded', 'restarted') or (params['wait'] and plan.wants_up)
@@ -433,6 +418,9 @@ def carry_out(module, host, wanted):
                 job.fail('its configuration is wrong')
                 job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
                 job.plan = Plan([])
+    changing = [job.name for job in jobs if job.plan.changed]
+    if changing and not module.check_mode and os.geteuid() != 0:
+        raise VassalError('%s: to change it root is needed (become: true). Nothing was changed.' % ', '.join(changing))
     if not module.check_mode:
         drive(host, [job for job in jobs if not job.failure], params['timeout'], params['wait'])
         failed = [job for job in jobs if job.failure and not job.explained]
