@@ -1,0 +1,205 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
+    Situation,
+    VassalError,
+    check_name,
+    complaints,
+    expand,
+    find_defect,
+    find_reason,
+    make_plan,
+    reload_serves,
+    render,
+    since_last_start,
+    split_extension,
+)
+
+TEXT = b'[uwsgi]\nworkers = 2\n'
+ABSENT = dict()
+AVAILABLE = dict(text=TEXT)
+LINKED = dict(text=TEXT, link='right', target='x')
+RUNNING = dict(text=TEXT, link='right', target='x', pid=10, workers=[11], accepting=True)
+LOADING = dict(text=TEXT, link='right', target='x', pid=10, workers=[11], accepting=False)
+STOPPING = dict(text=TEXT, pid=10, workers=[11], accepting=True)
+DANGLING = dict(link='dangling', target='x')
+FILE = dict(text=TEXT, link='file', target='x', pid=10, workers=[11], accepting=True)
+WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], accepting=True)
+
+
+@pytest.mark.parametrize(
+    'found, state, actions, mode',
+    [
+        (AVAILABLE, 'enabled', ['link', 'start'], 'start'),
+        (LINKED, 'enabled', ['start'], 'start'),
+        (RUNNING, 'enabled', [], None),
+        (LOADING, 'enabled', [], None),
+        (STOPPING, 'enabled', ['link', 'start'], 'start'),
+        (FILE, 'enabled', [], None),
+        (ABSENT, 'disabled', [], None),
+        (AVAILABLE, 'disabled', [], None),
+        (LINKED, 'disabled', ['unlink'], 'stop'),
+        (RUNNING, 'disabled', ['unlink', 'stop'], 'stop'),
+        (STOPPING, 'disabled', ['stop'], 'stop'),
+        (DANGLING, 'disabled', ['unlink'], 'stop'),
+        (WRONG, 'disabled', ['unlink', 'stop'], 'stop'),
+        (AVAILABLE, 'reloaded', ['link', 'start'], 'start'),
+        (LINKED, 'reloaded', ['start'], 'start'),
+        (RUNNING, 'reloaded', ['reload'], 'reload'),
+        (AVAILABLE, 'restarted', ['link', 'start'], 'start'),
+        (RUNNING, 'restarted', ['restart'], 'restart'),
+        (ABSENT, 'absent', [], None),
+        (AVAILABLE, 'absent', ['remove'], None),
+        (RUNNING, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
+        (DANGLING, 'absent', ['unlink'], 'stop'),
+        (FILE, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
+    ],
+)
+def test_a_plan_takes_a_situation_to_a_state(found, state, actions, mode):
+    plan = make_plan(Situation('a', **found), state)
+    assert (plan.actions, plan.mode, plan.changed) == (actions, mode, bool(actions))
+
+
+@pytest.mark.parametrize('state', ['reloaded', 'restarted'])
+def test_what_is_not_stale_is_left_alone(state):
+    assert make_plan(Situation('a', **RUNNING), state, stale=False).actions == []
+    assert make_plan(Situation('a', **RUNNING), state, stale=True).actions != []
+
+
+@pytest.mark.parametrize(
+    'found, text, actions',
+    [
+        (ABSENT, TEXT, ['write', 'link', 'start']),
+        (RUNNING, TEXT, []),
+        (RUNNING, b'[uwsgi]\nworkers = 3\n', ['write', 'reload']),
+        (RUNNING, b'[uwsgi]\nworkers = 2\nuid = nobody\n', ['write', 'restart']),
+        (DANGLING, TEXT, ['write', 'link', 'start']),
+    ],
+)
+def test_a_changed_text_is_written_and_applied(found, text, actions):
+    assert make_plan(Situation('a', **found), 'enabled', text).actions == actions
+
+
+@pytest.mark.parametrize(
+    'found, state, text, said',
+    [
+        (ABSENT, 'enabled', None, 'there is no a.ini'),
+        (ABSENT, 'restarted', None, 'Install the package'),
+        (DANGLING, 'enabled', None, 'a link, x'),
+        (WRONG, 'enabled', None, 'Remove that link'),
+        (FILE, 'disabled', None, 'would be lost'),
+        (FILE, 'enabled', TEXT, 'not a link'),
+    ],
+)
+def test_what_can_not_be_is_refused_with_a_remedy(found, state, text, said):
+    with pytest.raises(VassalError) as error:
+        make_plan(Situation('a', **found), state, text)
+    assert said in str(error.value)
+
+
+def test_a_reload_serves_only_what_it_can_apply():
+    old = b'[uwsgi]\n# one\nworkers = 2\n'
+    assert reload_serves(old, b'[uwsgi]\nworkers = 4\nharakiri = 3\n', '.ini')
+    assert reload_serves(old, b'[uwsgi]\nworkers = 2\n', '.ini')
+    assert not reload_serves(old, b'[uwsgi]\nworkers = 2\nenv = A=1\n', '.ini')
+    assert not reload_serves(old, b'[uwsgi]\nworkers = 2\nsocket = /x\n', '.ini')
+    assert not reload_serves(old, b'uwsgi:\n  workers: 4\n', '.yml')
+    assert not reload_serves(None, old, '.ini')
+
+
+@pytest.mark.parametrize('name', ['../x', 'a/b', 'a:b', '', '.a', u'\xe4', 'a' * 255, 'a b', '-a', 'a\n', 'redmine.ini', 'a.yml'])
+def test_a_name_that_is_no_plain_file_name_is_refused(name):
+    with pytest.raises(VassalError):
+        check_name(name)
+
+
+@pytest.mark.parametrize('name', ['a', 'redmine', 'blog-1', 'my_app', 'example.org', 'a' * 200, '0', 'user@host'])
+def test_a_plain_name_is_taken(name):
+    assert check_name(name) == name
+
+
+def test_patterns_stand_for_known_names_each_once_in_order():
+    known = set(['blog-b', 'blog-a', 'redmine'])
+    assert expand(['redmine', 'blog-*', 'blog-a', 'new'], known) == ['redmine', 'blog-a', 'blog-b', 'new']
+    with pytest.raises(VassalError):
+        expand(['wiki-*'], known)
+
+
+def test_a_config_becomes_an_ini_file():
+    assert render({'env': ['A=1', u'B=\xe4'], 'master': True}).startswith(u'[uwsgi]\n')
+    assert u'env = A=1\nenv = B=\xe4\n' in render({'env': ['A=1', u'B=\xe4']})
+    assert u'master = true\n' in render({'master': True})
+    assert u'workers = 4\n' in render({'workers': 4})
+
+
+@pytest.mark.parametrize('config', [{'a': 'x\ny'}, {'a\nb': 1}, {'': 1}, {'a': None}, {'a': {'b': 1}}, {'a': [[1]]}, {'[x': 1}])
+def test_a_config_that_is_no_ini_file_is_refused(config):
+    with pytest.raises(VassalError):
+        render(config)
+
+
+def test_only_files_that_the_emperor_takes_are_vassals():
+    assert split_extension('a.ini') == ('a', '.ini')
+    assert split_extension('a.b.yaml') == ('a.b', '.yaml')
+    for name in ('a.txt', '.ini', '.a.ini', 'ini', 'a.ini.new', '.a.ini.123.link'):
+        assert split_extension(name) is None
+
+
+@pytest.mark.parametrize(
+    'lines, reason',
+    [
+        ([], None),
+        (['all is well'], None),
+        (
+            ['Tue Nov 24 01:53:07 2026 - chdir() to /nosuch', 'Tue Nov 24 01:53:07 2026 - chdir(): No such file or directory [core/uwsgi.c line 2617]'],
+            'chdir() to /nosuch: No such file or directory [core/uwsgi.c line 2617]',
+        ),
+        (['Tue Nov  4 01:52:04 2026 - user nosuch not found.'], 'user nosuch not found.'),
+        (
+            ['Traceback (most recent call last):', "ModuleNotFoundError: No module named 'x'", 'unable to load app 0', '*** no app loaded. GAME OVER ***'],
+            "ModuleNotFoundError: No module named 'x'",
+        ),
+    ],
+)
+def test_a_log_tells_the_reason(lines, reason):
+    assert find_reason(lines) == reason
+
+
+def test_a_log_is_read_from_the_last_start_on():
+    assert since_last_start(['old', '*** Starting uWSGI 2', 'a', 'x - *** Starting uWSGI 2', 'b']) == ['x - *** Starting uWSGI 2', 'b']
+    assert since_last_start(['a', 'b']) == ['a', 'b']
+
+
+def test_an_open_socket_without_an_application_is_seen():
+    assert find_defect(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
+    going_on = ['*** no app loaded. going in full dynamic mode ***']
+    assert find_defect(going_on, True)
+    assert not find_defect(going_on, False)
+    assert not find_defect(['WSGI app 0 ready in 0 seconds'], True)
+
+
+PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: cannot open shared object file: No such file or directory !!!'
+
+
+@pytest.mark.parametrize(
+    'code, said, text, found',
+    [
+        (0, '[uWSGI] getting INI configuration from a.ini', None, []),
+        (0, PLUGIN % 'uwsgi_python3', None, ['there is no plugin uwsgi_python3; the Emperor wants its name without the prefix: python3']),
+        (0, PLUGIN % 'nosuch', None, ['there is no plugin nosuch (/usr/lib/uwsgi/plugins/nosuch_plugin.so); install its package']),
+        (0, '*** WARNING: Can\'t find section "uwsgi" in INI configuration file c.ini ***', None, ['it has no section [uwsgi]']),
+        (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
+        (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
+        (1, "error parsing JSON data: line 2 string or '}' expected near end of file", None, ["error parsing JSON data: line 2 string or '}' expected near end of file"]),
+    ],
+)
+def test_what_uwsgi_says_of_a_configuration_becomes_a_sentence(code, said, text, found):
+    assert complaints(code, said, text) == found
