@@ -28,4 +28,4 @@ test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
 molecule: ## one scenario on Debian 11, 12 and 13 (SCENARIO=default)
-	@tests/run molecule $(SCENARIO)
+	@SCENARIO=$(SCENARIO) tests/run molecule

@@ -19,10 +19,18 @@ die() {
 
 # step TITLE COMMAND [ARG ...]: a heading, the command, and how long it took
 step() {
-    local title=$1 start=$SECONDS
+    local title=$1 start=$SECONDS status=0
     shift
     printf '\n== %s\n' "$title"
-    "$@" || die "$title (after $((SECONDS - start)) s)"
+    # not `"$@" || die`: that would switch off errexit within a function
+    set +e
+    (
+        set -e
+        "$@"
+    )
+    status=$?
+    set -e
+    [ "$status" = 0 ] || die "$title (after $((SECONDS - start)) s)"
     printf '== %s: done in %d s\n' "$title" "$((SECONDS - start))"
 }
 
