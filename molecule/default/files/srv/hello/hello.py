@@ -1,0 +1,26 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A WSGI application that tells how it is run."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import json
+import os
+
+import uwsgi
+
+
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'application/json; charset=utf-8')])
+    facts = dict(
+        greeting=os.environ.get('GREETING'),
+        title=os.environ.get('TITLE'),
+        uid=os.getuid(),
+        workers=uwsgi.numproc,
+        master=uwsgi.masterpid(),
+        pid=os.getpid(),
+    )
+    return [json.dumps(facts).encode('utf-8')]

@@ -1,0 +1,11 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# A Rack application that tells how it is run.
+require 'json'
+
+run(lambda do |_env|
+  facts = { greeting: 'Grüße vom Stein', uid: Process.uid, master: Process.ppid, pid: Process.pid }
+  [200, { 'content-type' => 'application/json; charset=utf-8' }, [JSON.generate(facts)]]
+end)

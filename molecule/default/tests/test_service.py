@@ -1,0 +1,82 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the running service answers on a host that the role set up."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+
+def has_init_script(host):
+    return host.file('/etc/init.d/uwsgi').exists
+
+
+def test_radicale_of_debians_package_answers_through_nginx(site):
+    status, body = site.get('radicale', '/.web/')
+    assert status == 200
+    assert 'Radicale' in body
+
+
+def test_radicale_runs_as_the_user_that_its_package_names(host, emperor_pid):
+    vassals = host.check_output('ps -o user= -o args= --ppid %s', str(emperor_pid))
+    assert any(line.split()[0] == 'radicale' and 'radicale.ini' in line for line in vassals.splitlines()), vassals
+
+
+def test_what_a_vassal_sets_wins_over_the_defaults(host, site):
+    facts = site.facts('hello')
+    assert facts['workers'] == 3
+    assert facts['uid'] == host.user('games').uid
+    assert facts['greeting'] == u'Grüße vom Kaiser'
+    assert facts['title'] == u'皇帝'
+
+
+def test_a_rack_application_runs_with_the_defaults(host, site):
+    facts = site.facts('stone')
+    assert facts['greeting'] == u'Grüße vom Stein'
+    assert facts['uid'] == host.user('www-data').uid
+    workers = host.check_output('pgrep --parent %s', str(facts['master'])).split()
+    assert len(workers) == 2
+
+
+def test_the_units_main_process_is_the_parent_of_each_vassal(host, site, emperor_pid):
+    assert emperor_pid > 1
+    for name in 'hello', 'stone':
+        assert int(host.check_output('ps -o ppid= -p %s', str(site.facts(name)['master']))) == emperor_pid
+
+
+def test_no_uwsgi_runs_beside_the_emperor(host, emperor_pid):
+    orphans = host.run('pgrep --parent 1 uwsgi').stdout.split()
+    assert orphans == [str(emperor_pid)]
+
+
+def test_systemd_knows_the_service_as_a_unit_and_not_as_an_init_script(host):
+    shown = host.check_output('systemctl show --property Type,FragmentPath,ActiveState,UnitFileState uwsgi.service').splitlines()
+    assert sorted(shown) == ['ActiveState=active', 'FragmentPath=/etc/systemd/system/uwsgi.service', 'Type=notify', 'UnitFileState=enabled']
+
+
+def test_an_application_of_the_init_script_runs_under_the_emperor_now(host, site, emperor_pid):
+    if has_init_script(host):
+        master = site.facts('legacy')['master']
+        assert int(host.check_output('ps -o ppid= -p %s', str(master))) == emperor_pid
+
+
+def test_a_disabled_application_of_the_init_script_does_not_run(host):
+    assert host.run('pgrep --full old-blog').stdout == ''
+
+
+def test_the_applications_come_back_with_the_service(host, site):
+    former = site.facts('hello')['master']
+    host.check_output('systemctl restart uwsgi.service')
+    host.check_output('curl --silent --output /dev/null --retry 20 --retry-delay 1 --fail --header "Host: hello.localhost" http://127.0.0.1/')
+    assert site.facts('hello')['master'] != former
+
+
+def test_the_log_of_a_vassal_is_rotated_and_written_on(host, site):
+    log = '/var/log/uwsgi/hello.log'
+    host.check_output('logrotate --force /etc/logrotate.d/uwsgi-vassals')
+    before = host.file(log).size
+    site.get('hello', '/after-rotation')
+    assert host.file(log).size > before
+    assert host.file(log).contains('/after-rotation')
