@@ -71,8 +71,8 @@ options:
     type: str
   vassals:
     description:
-      - Many applications in one task, each with options of its own. The keys are names, the values dicts of O(vassals[].state),
-        O(vassals[].config), O(vassals[].content) and O(vassals[].probe), which mean what the options of those names do.
+      - Many applications in one task, each with options of its own. The keys are names, the values dicts of C(state), C(config),
+        C(content) and C(probe), which mean what the options of those names do.
         What a value does not say is taken from the task's O(state) and O(probe).
     type: dict
   only_if_stale:
@@ -193,7 +193,8 @@ vassals:
       returned: always
       contains: *situation
     actions:
-      description: What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(remove) and V(rollback).
+      description: What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop),
+      V(remove) and V(rollback).
       type: list
       elements: str
       returned: always

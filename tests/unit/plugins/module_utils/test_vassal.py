@@ -198,7 +198,7 @@ PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: 
         (0, '*** WARNING: Can\'t find section "uwsgi" in INI configuration file c.ini ***', None, ['it has no section [uwsgi]']),
         (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
         (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
-        (1, "error parsing JSON data: line 2 string or '}' expected near end of file", None, ["error parsing JSON data: line 2 string or '}' expected near end of file"]),
+        (1, "error parsing JSON data: string or '}' expected", None, ["error parsing JSON data: string or '}' expected"]),
     ],
 )
 def test_what_uwsgi_says_of_a_configuration_becomes_a_sentence(code, said, text, found):
