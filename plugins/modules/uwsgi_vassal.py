@@ -193,8 +193,8 @@ vassals:
       returned: always
       contains: *situation
     actions:
-      description: What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop),
-      V(remove) and V(rollback).
+      description:
+        - What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(remove) and V(rollback).
       type: list
       elements: str
       returned: always
