@@ -467,11 +467,12 @@ class Host(object):
             self._kill(pid, number)
 
     def addresses(self, filename):
-        """Where a vassal listens: first the path of the layout, then what its configuration says."""
-        name = split_extension(filename)[0]
-        yield '%s/%s.socket' % (RUN_DIR, name)
-        for value in self.options(filename, SOCKET_OPTIONS).values():
-            yield value
+        """Where a vassal may listen: the path of the layout, and (asked for only if it isn't there) what its configuration says."""
+        yield '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+        found = self.options(filename, SOCKET_OPTIONS)
+        for option in SOCKET_OPTIONS:
+            if option in found:
+                yield found[option]
 
     def accepts(self, filename, pid, view, asked=False):
         """Whether a vassal accepts requests: by the Emperor's stats, or (without them, or when asked) on its socket."""
