@@ -51,8 +51,12 @@ def emperor_pid(host):
 
 def parse(output):
     """The results by host of an ad-hoc call."""
-    decoder = json.JSONDecoder()
-    return dict((found.group(1), decoder.raw_decode(output, found.end())[0]) for found in RESULT.finditer(output))
+    results = {}
+    for found in RESULT.finditer(output):
+        name, status = found.groups()
+        results[name] = json.JSONDecoder().raw_decode(output, found.end())[0]
+        results[name]['failed'] = status not in ('SUCCESS', 'CHANGED')
+    return results
 
 
 def ad_hoc(module, arguments, *options):
@@ -72,6 +76,6 @@ def quartet(arguments, repeats=False):
     calls = [ad_hoc('uwsgi_vassal', arguments, *options) for options in ([('--check', '--diff'), ()] * 2)]
     for number, call in enumerate(calls):
         for name, result in call.items():
-            assert not result.get('failed'), '%s, call %d: %s' % (name, number + 1, result)
+            assert not result['failed'], '%s, call %d: %s' % (name, number + 1, result)
             assert result['changed'] is (repeats or number < 2), '%s, call %d: %s' % (name, number + 1, result)
     return calls

@@ -63,7 +63,7 @@ def test_an_application_of_the_init_script_runs_under_the_emperor_now(host, site
 
 
 def test_a_disabled_application_of_the_init_script_does_not_run(host):
-    assert host.run('pgrep --full old-blog').stdout == ''
+    assert host.run('pgrep --full [o]ld-blog.ini').stdout == ''
 
 
 def test_the_applications_come_back_with_the_service(host, site):

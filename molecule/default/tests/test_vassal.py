@@ -99,7 +99,7 @@ def test_a_pattern_stands_for_the_files_that_are_there():
 def test_absent_removes_an_application_once(sites):
     quartet(dict(name='guest', state='absent'))
     results = ad_hoc('uwsgi_vassal', dict(name='guest'))
-    assert all(result.get('failed') for result in results.values()), 'its file is gone, so it can not be enabled'
+    assert all(result['failed'] for result in results.values()), 'its file is gone, so it can not be enabled'
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_absent_removes_an_application_once(sites):
 def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeout(config, reason):
     results = ad_hoc('uwsgi_vassal', dict(name='broken', config=config, timeout=20))
     for result in results.values():
-        assert result.get('failed') is True, result
+        assert result['failed'], result
         assert reason in result['msg']
         assert result.get('vassals', [{'elapsed': 0}])[0]['elapsed'] < 21
     ad_hoc('uwsgi_vassal', dict(name='broken', state='absent'))
@@ -122,7 +122,7 @@ def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeo
 
 def test_a_failed_change_leaves_the_former_application_running(sites):
     results = ad_hoc('uwsgi_vassal', dict(name='hello', config=dict(HELLO, plugin='nonesuch'), timeout=20))
-    assert all(result.get('failed') for result in results.values()), results
+    assert all(result['failed'] for result in results.values()), results
     assert all(site.facts('hello')['greeting'] == u'Grüße vom Kaiser' for site in sites.values())
 
 

@@ -6,6 +6,6 @@
 require 'json'
 
 run(lambda do |_env|
-  facts = { greeting: 'Grüße vom Stein', uid: Process.uid, master: Process.ppid, pid: Process.pid }
+  facts = { greeting: "Gr\u00fc\u00dfe vom Stein", uid: Process.uid, master: Process.ppid, pid: Process.pid }
   [200, { 'content-type' => 'application/json; charset=utf-8' }, [JSON.generate(facts)]]
 end)
