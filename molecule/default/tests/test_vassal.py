@@ -127,7 +127,7 @@ def test_a_failed_change_leaves_the_former_application_running(sites):
 
 
 def test_the_info_module_tells_what_runs_and_changes_nothing(sites):
-    results = ad_hoc('uwsgi_vassal_info', {})
+    results = ad_hoc('uwsgi_vassal_info', dict(unit='uwsgi.service'))
     found = masters(sites)
     for key, result in results.items():
         assert result['changed'] is False
