@@ -62,7 +62,7 @@ def parse(output):
 def ad_hoc(module, arguments, *options):
     """Calls a module on all hosts as a user in a checkout does; the results by host."""
     root = os.environ['MOLECULE_PROJECT_DIRECTORY']
-    command = ['ansible', '-i', os.environ['MOLECULE_INVENTORY_FILE'], 'all', '-b', '-m', module, '-a', json.dumps(arguments)]
+    command = ['ansible', '-i', os.environ['MOLECULE_INVENTORY_FILE'], 'all', '-b', '-m', module, '-a', json.dumps(arguments) if arguments else '']
     environ = dict(os.environ, ANSIBLE_CONFIG=os.path.join(root, 'ansible.cfg'), ANSIBLE_NOCOLOR='1')
     done = subprocess.run(command + list(options), cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     results = parse(done.stdout.decode('utf-8'))
