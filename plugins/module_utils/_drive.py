@@ -100,17 +100,13 @@ class Job(object):
         if mode in ('restart', 'reload') and self._acted is None and pid is not None and pid == self.before.pid:
             self._act(host, pid, now)
             return
+        self._absent = (self._absent or now) if pid is None else None
         if pid is None:
             self.seen = 'no process of it runs'
-            self._absent = self._absent or now
             if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
                 host.forgive()
                 self._forgiven = True
                 self._attempts = 0
-        else:
-            self._absent = None
-        if pid is None:
-            pass
         elif mode == 'restart' and pid == self.before.pid:
             self.seen = 'process %d has not stopped yet' % pid
             return
