@@ -4,7 +4,7 @@
 
 SCENARIO ?= default
 
-.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule
+.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule benchmark
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -29,3 +29,6 @@ test-unit: ## unit tests, Python 3 and 2.7
 
 molecule: ## one scenario on Debian 11, 12 and 13 (SCENARIO=default)
 	@SCENARIO=$(SCENARIO) tests/run molecule
+
+benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
+	@tests/run benchmark
