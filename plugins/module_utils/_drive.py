@@ -4,7 +4,10 @@
 
 # Private to this collection: it may change in any release.
 
-"""Carries out plans, many at once: every vassal is a job, and one loop looks at the host and lets each take its next step."""
+"""Carries out plans, many at once: every vassal is a job, and one loop looks at the host and lets each take its next step.
+
+A step never waits, so no vassal holds up another.
+"""
 
 from __future__ import absolute_import, division, print_function
 
@@ -14,60 +17,81 @@ import signal
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import get_request
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
+# All times are in seconds.
 TICK = 0.02
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
-# A vassal that the Emperor, woken all the time, has not started for so many seconds is one that it throttles.
+# A vassal that the Emperor, woken all the time, has not started for so long is one that it throttles.
 THROTTLED = 3.0
-# After this many seconds a reload that was left to the Emperor (it saw a newer file) is asked for by a signal.
+# After so long a reload that was left to the Emperor (it saw a newer file) is asked for by a signal, a stop that a
+# master missed while it replaced itself is asked for again, and a master that outlives its killed workers is killed.
 PATIENCE = 2.0
+# A socket that is not there, or not the vassal's own, after so long will not become so.
+SOCKETLESS = 5.0
+# A probe that got a wrong answer is sent again: the application may still warm up.
+PROBE_AGAIN = 0.5
 
 
 class Job(object):
     """One vassal on its way from a situation to what its plan wants."""
 
-    def __init__(self, situation, plan, text=None, probe=None, restores=False):
+    def __init__(self, situation, plan, text=None, probe=None, method='graceful', restores=False):
         self.name = situation.name
-        self.filename = situation.name + situation.extension
+        self.filename = situation.filename
         self.before = situation
         self.after = None
         self.plan = plan
         self.text = text
         self.probe = probe
+        self.method = method
         self.restores = restores
         self.failure = None
         self.explained = None
+        self.warnings = []
         self.done = False
         self.elapsed = 0.0
         self.seen = 'it was not seen yet'
         self.log_offset = 0
         self.began = 0
         self.started = 0.0
+        self.deadline = 0.0
         self._pid = situation.pid
         self._deaths = 0
-        self._acted = None
+        self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'draining', 'signal', 'killed'
+        self._asked_at = 0.0
         self._absent = None
+        self._socketless = None
+        self.to_forgive = False
         self._forgiven = False
         self._attempts = None
+        self._knock = None
+        self._request = None
+        self._request_at = 0.0
 
     def fail(self, message):
         self.failure = message
         self.done = True
 
-    def change_files(self, host, view):
-        """Writes, links and unlinks; the Emperor has not been woken yet."""
+    def begin(self, host, view, now, timeout):
+        """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""
+        self.started = now
+        self.deadline = now + timeout
         self.began = int(time.time())
-        self.log_offset = host.log_size(self.filename) if self.plan.wants_up and self.plan.mode else 0
         actions = self.plan.actions
         if 'write' in actions:
             host.write(self.filename, self.text, self._mtime(view))
-            host.forget(self.filename)
+        if self.plan.wants_up and self.plan.mode:
+            self.log_offset = host.log_size(self.filename)
         if 'link' in actions:
             host.link(self.filename)
-        if 'unlink' in actions:
+        if 'unlink' in actions and not self._stops():
             host.unlink(self.filename)
+
+    def _stops(self):
+        return self.plan.mode == 'stop' and self.before.pid is not None
 
     def _mtime(self, view):
         """The modification time for a file that is written.
@@ -82,7 +106,7 @@ class Job(object):
         known = (view.stats or {}).get(self.filename, {}).get('last_mod', 0)
         return max(time.time(), int(former or 0) + 1, known + 1)
 
-    def step(self, host, view, now):
+    def step(self, host, view, now, timeout, wait=True):
         """Looks at the vassal and does what is next; `done` says that it got where it should."""
         pid = view.pids.get(self.filename)
         mode = self.plan.mode
@@ -90,66 +114,167 @@ class Job(object):
             if self._pid is not None and not (mode == 'restart' and self._pid == self.before.pid):
                 self._deaths += 1
             self._pid = pid
-        if self.plan.wants_gone:
+        if pid is not None and pid == self.before.pid and mode in ('stop', 'restart'):
+            self._stop(host, pid, now, timeout, wait)
+        elif self.plan.wants_gone:
+            if self._stops() and self._asked in (None, 'draining'):
+                # it ended by itself, so the Emperor starts it again
+                host.unlink(self.filename)
+                self._asked = 'signal'
             self.seen = 'process %s still runs' % pid
             self.done = pid is None
+        elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
+            self._reload(host, pid, now)
+        else:
+            self._rise(host, view, now, pid)
+        if not self.done and now > self.deadline:
+            self.fail('after %d s: %s' % (timeout, self.seen))
+
+    def _stop(self, host, pid, now, timeout, wait):
+        """Has a vassal finish its requests and end; at the deadline its workers are killed.
+
+        The Emperor's own stop loses requests in 2.0.7, and in later releases where emperor-graceful-shutdown is not
+        set. A master that is ending already takes no notice of it, so the link is removed once the master was asked.
+        """
+        self.seen = 'process %d has not stopped yet' % pid
+        gone = self.plan.mode == 'stop'
+        if self._asked is None:
+            self._asked_at = now
+            if host.masterless(self.filename):
+                host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
+            elif host.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
+                host.signal_vassal(pid, signal.SIGTERM)
+            elif not wait or self.restores or not self.before.workers:
+                host.signal_vassal(pid, signal.SIGINT)
+            elif not (gone and host.graceful):
+                # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
+                host.hang_up(self.filename, pid)
+                self._asked = 'draining'
+                return
+            self._asked = 'signal'
+            if gone:
+                host.unlink(self.filename)
+        elif self._asked == 'draining' and not self._old_workers(pid):
+            host.signal_vassal(pid, signal.SIGINT)
+            if gone:
+                host.unlink(self.filename)
+            self._asked, self._asked_at = 'drained', now
+        elif self._asked == 'drained' and now > self._asked_at + PATIENCE:
+            host.signal_vassal(pid, signal.SIGINT)
+            self._asked_at = now
+        elif self._asked in ('signal', 'draining') and now > self.deadline:
+            host.signal_workers(pid, self.before.workers, signal.SIGKILL)
+            if self._asked == 'draining' or not gone:
+                host.signal_vassal(pid, signal.SIGINT)
+            if gone:
+                host.unlink(self.filename)
+            self._asked, self._asked_at, self.deadline = 'killed', now, now + max(timeout, 2 * PATIENCE)
+            self.plan.actions.append('kill')
+            self.warnings.append('%s: requests in flight had not ended after %d s; its workers were killed.' % (self.name, timeout))
+        elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
+            host.signal_vassal(pid, signal.SIGKILL)
+            self._asked_at = now
+
+    def _old_workers(self, pid):
+        return set(_emperor.children(pid) + [pid]) & self.before.workers
+
+    def _reload(self, host, pid, now):
+        self._asked, self._asked_at = 'signal', now
+        if 'write' in self.plan.actions:
+            if now <= self.started + PATIENCE and self.method != 'brutal':
+                self._asked = 'left'
+                return
+        elif self.method == 'chain':
+            host.tell_fifo(self.filename, pid, b'c')
             return
+        host.hang_up(self.filename, pid)
+        if self.method == 'brutal':
+            host.signal_workers(pid, self.before.workers, signal.SIGKILL)
+
+    def _rise(self, host, view, now, pid):
+        """Watches a vassal that shall come up, or whose reload shall end."""
         attempts = view.blacklist.get(self.filename, 0)
         if self._attempts is None:
             self._attempts = attempts
-        if mode in ('restart', 'reload') and self._acted is None and pid is not None and pid == self.before.pid:
-            self._act(host, pid, now)
-            return
         self._absent = (self._absent or now) if pid is None else None
         if pid is None:
             self.seen = 'no process of it runs'
             if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
-                host.forgive()
-                self._forgiven = True
+                self._forgiven = self.to_forgive = True
                 self._attempts = 0
-        elif mode == 'restart' and pid == self.before.pid:
-            self.seen = 'process %d has not stopped yet' % pid
-            return
-        else:
-            workers = set(_emperor.children(pid))
-            if not workers:
-                self.seen = 'process %d has no workers yet' % pid
-            elif mode == 'reload' and pid == self.before.pid and workers & self.before.workers:
-                self.seen = 'workers of process %d have not ended their work yet' % pid
-                if self._acted == 'left' and now > self.started + PATIENCE:
-                    self._acted = None
-            elif self._current(host, view) and host.accepts(self.filename, pid, view, asked=mode == 'reload'):
-                self.done = True
-                defect = mode and host.defect(self.filename, self.log_offset)
-                if defect:
-                    self.fail('it accepts requests, but has not loaded its application: %s' % defect)
+        elif self.plan.mode == 'reload' and pid == self.before.pid and self._old_workers(pid):
+            self.seen = 'workers of process %d have not ended their work yet' % pid
+            if self._asked == 'left' and now > self.started + PATIENCE:
+                self._asked = None
+        elif self._current(host, view) and self._accepts(host, view, now, pid):
+            defect = self.plan.mode and host.defect(self.filename, self.log_offset)
+            if defect:
+                self.fail('it accepts requests, but has not loaded its application: %s' % defect)
+            elif self.probe:
+                self.done = self._answers(host, now, pid)
             else:
-                self.seen = 'process %d does not accept requests yet' % pid
+                self.done = True
         throttled = self._absent is not None and now - self._absent > THROTTLED
         if not self.done and (throttled or self._deaths >= DEATHS or attempts - self._attempts >= DEATHS - 1):
             self.fail('it dies as soon as it is started')
 
-    def _act(self, host, pid, now):
-        if self.plan.mode == 'restart':
-            hook = host.options(self.filename, ['hook-master-start']).get('hook-master-start', '')
-            graceful = hook.split() == ['unix_signal:15', 'gracefully_kill_them_all']
-            host.signal_vassal(self.filename, pid, signal.SIGTERM if graceful else signal.SIGINT)
-            self._acted = 'signal'
-        elif 'write' in self.plan.actions and now <= self.started + PATIENCE:
-            self._acted = 'left'
-        else:
-            host.signal_vassal(self.filename, pid, signal.SIGHUP)
-            self._acted = 'signal'
-
     def _current(self, host, view):
         """Whether the Emperor has seen the file as it is now: otherwise a reload is still to come."""
-        if 'write' not in self.plan.actions or view.stats is None:
+        self.seen = 'the Emperor has not seen its new file yet'
+        if 'write' not in self.plan.actions or view.stats is None or self.filename not in view.stats:
             return True
         return view.stats[self.filename]['last_mod'] >= host.mtime(self.filename)
+
+    def _accepts(self, host, view, now, pid):
+        """Whether a worker takes requests: by the Emperor's stats and, where these don't tell it, by a connection of our own."""
+        self.seen = 'process %d does not accept requests yet' % pid
+        entry = None if view.stats is None else view.stats.get(self.filename, {})
+        asleep = host.asleep(self.filename, pid)
+        if entry is not None and not asleep and (not entry.get('accepting') or entry.get('cursed')):
+            return False
+        if self._knock is None or self._knock.problem:
+            self._knock = host.converse(self.filename, pid)
+        if self._knock is None:
+            # it listens where we can't ask; its stats, or that it has had workers for a while, must do
+            return entry is not None or host.settled(pid)
+        over = self._knock.poll()
+        if self._knock.problem:
+            self.seen = self._knock.problem
+            self._socketless = self._socketless or now
+            if now - self._socketless > SOCKETLESS:
+                self.fail('it runs as process %d, but can not be reached: %s; restart it' % (pid, self.seen))
+            return False
+        self._socketless = None
+        if self.plan.mode is None:
+            # nothing is done to it, and it may be busy
+            over = over or host.settled(pid)
+        return over or (entry is not None and not asleep and self.plan.mode != 'reload')
+
+    def _answers(self, host, now, pid):
+        """Whether the application answers the probe as it should; a wrong answer is asked for again until the deadline."""
+        if self._request is None:
+            if now < self._request_at:
+                return False
+            self._request = host.converse(self.filename, pid, get_request(self.probe['path'], self.probe['host']))
+            self._request_at = now + PROBE_AGAIN
+            if self._request is None:
+                self.seen = 'it names no socket that speaks the uwsgi protocol, so its probe can not be sent'
+                return False
+        if not self._request.poll():
+            self.seen = 'the probe of %s has no answer yet' % self.probe['path']
+            return False
+        status, problem = self._request.status, self._request.problem
+        self._request = None
+        if status in self.probe['status']:
+            return True
+        wanted = ' or '.join(map(str, self.probe['status']))
+        self.seen = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], 'status %d' % status if status else 'no HTTP answer', wanted)
+        return False
 
 
 def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.sleep):
     """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by."""
+    entered = clock()
     view = host.look()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
     young = [age for job in busy for age in map(_emperor.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
@@ -157,58 +282,29 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
         sleep(_emperor.SETTLE - min(young))
     start = clock()
     for job in jobs:
-        job.started = start
         try:
-            job.change_files(host, view)
+            job.begin(host, view, start, timeout)
         except (IOError, OSError) as error:
             job.fail('its files could not be changed: %s' % error)
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
-    if not wait:
-        # one look wakes the Emperor, one step sends the signals; nothing is waited for
-        view = host.look()
-        for job in pending:
-            if job.plan.mode in ('restart', 'reload') and view.pids.get(job.filename) == job.before.pid:
-                job.step(host, view, start)
-        pending = []
     while pending:
         view = host.look()
         now = clock()
         for job in pending:
             try:
-                job.step(host, view, now)
+                job.step(host, view, now, timeout, wait)
             except VassalError as error:
                 job.fail(str(error))
-            job.elapsed = now - start
-            if not job.done and job.elapsed > timeout:
-                job.fail('after %d s: %s' % (timeout, job.seen))
-        for job in [job for job in pending if job.done and not job.failure and job.probe and job.plan.wants_up]:
-            job.done = False
-            ask(host, view, job)
-            if not job.done and now - start > timeout:
-                job.fail('after %d s: %s' % (timeout, job.seen))
-        pending = [job for job in pending if not job.done]
+            job.elapsed = now - entered
+        if any(job.to_forgive for job in pending):
+            # the Emperor's list is forgiven as a whole, once for all
+            host.forgive()
+            for job in pending:
+                job.to_forgive = False
+        # without waiting, one look wakes the Emperor and one step sends the signals
+        pending = [job for job in pending if not job.done] if wait else []
         if pending:
             sleep(TICK)
-    view = host.look() if jobs else None
-    for job in jobs:
-        job.after = host.situation(job.name, view)
-
-
-def ask(host, view, job):
-    """Sends the job's probe; a wrong answer counts at the end of the time, because an application may still warm up."""
-    pid = view.pids.get(job.filename)
-    said = 'no socket of it speaks the uwsgi protocol'
-    for address in host.addresses(job.filename):
-        if _emperor.hangs_up(address, pid) is None:
-            continue
-        try:
-            status, dummy = _emperor.request(address, pid, job.probe['path'], job.probe.get('host') or 'localhost', 5)
-        except VassalError as error:
-            said = str(error)
-            continue
-        if status in job.probe['status']:
-            job.done = True
-            return
-        said = 'the probe of %s got status %d, not %s' % (job.probe['path'], status, ' or '.join(map(str, job.probe['status'])))
-        break
-    job.seen = said
+    if jobs:
+        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
+            job.after = situation

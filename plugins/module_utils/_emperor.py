@@ -16,17 +16,15 @@ __metaclass__ = type
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import signal
-import socket
 import stat
-import struct
 import tempfile
 import time
 
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
     Situation,
@@ -34,14 +32,21 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     complaints,
     find_defect,
     find_reason,
-    since_last_start,
+    is_set,
     split_extension,
+    starts,
+    telling_start,
 )
 
 RUN_DIR = '/run/uwsgi'
 STATS = '/run/uwsgi-emperor/stats.socket'
 APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
-SOCKET_OPTIONS = ('socket', 'uwsgi-socket', 'http-socket', 'fastcgi-socket', 'scgi-socket')
+UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
+SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
+# All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
+OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
+    'autoload', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
+)  # fmt: skip
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
@@ -94,119 +99,6 @@ def arguments(pid):
     return [to_native(arg) for arg in (_read('/proc/%d/cmdline' % pid) or b'').split(b'\0')[:-1]]
 
 
-def connect(address, timeout):
-    """A connected socket to PATH, HOST:PORT or :PORT."""
-    if address.startswith(('/', '@')):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        target = '\0' + address[1:] if address.startswith('@') else address
-    else:
-        host, dummy, port = address.rpartition(':')
-        host = host.strip('[]')
-        if host in ('', '0.0.0.0', '*'):
-            host = '127.0.0.1'
-        elif host == '::':
-            host = '::1'
-        connection = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_STREAM)
-        target = (host, int(port))
-    connection.settimeout(timeout)
-    try:
-        connection.connect(target)
-    except Exception:
-        connection.close()
-        raise
-    return connection
-
-
-def listener(connection):
-    """The PID that called listen() on the other end of a UNIX connection, 0 where the kernel does not tell."""
-    if connection.family != socket.AF_UNIX:
-        return 0
-    return struct.unpack('3i', connection.getsockopt(socket.SOL_SOCKET, getattr(socket, 'SO_PEERCRED', 17), 12))[0]
-
-
-def hangs_up(address, pid, timeout=0.2):
-    """Whether a worker accepts on the address: it closes a connection on which nothing is sent.
-
-    No request is made by this and no line is logged. None says that the address is not this process's.
-    """
-    try:
-        connection = connect(address, timeout)
-    except (IOError, OSError, ValueError):
-        return None
-    try:
-        if listener(connection) not in (0, pid):
-            return None
-        connection.shutdown(socket.SHUT_WR)
-        return connection.recv(1) == b''
-    except (IOError, OSError):
-        return False
-    finally:
-        connection.close()
-
-
-def request(address, pid, path, host, timeout):
-    """Sends one GET over the uwsgi protocol; returns (status, first bytes of the answer) or raises VassalError."""
-    path, dummy, query = path.partition('?')
-    variables = [
-        ('REQUEST_METHOD', 'GET'), ('REQUEST_URI', path + (query and '?' + query)), ('PATH_INFO', path),
-        ('QUERY_STRING', query), ('SCRIPT_NAME', ''), ('SERVER_PROTOCOL', 'HTTP/1.1'), ('HTTP_HOST', host),
-        ('SERVER_NAME', host), ('SERVER_PORT', '80'), ('REMOTE_ADDR', '127.0.0.1'), ('CONTENT_LENGTH', ''),
-        ('CONTENT_TYPE', ''), ('HTTP_USER_AGENT', 'uwsgi_vassal probe'),
-    ]  # fmt: skip
-    body = b''
-    for key, value in variables:
-        for item in (to_bytes(key), to_bytes(value)):
-            body += struct.pack('<H', len(item)) + item
-    answer = b''
-    try:
-        connection = connect(address, timeout)
-        try:
-            if listener(connection) not in (0, pid):
-                raise VassalError('%s is not a socket of process %d' % (address, pid))
-            connection.sendall(struct.pack('<BHB', 0, len(body), 0) + body)
-            while len(answer) < 4096:
-                data = connection.recv(4096)
-                if not data:
-                    break
-                answer += data
-        finally:
-            connection.close()
-    except (IOError, OSError, ValueError) as error:
-        raise VassalError('the request for %s on %s failed: %s' % (path, address, to_native(error)))
-    words = answer.split(b'\r\n', 1)[0].split(None, 2)
-    if len(words) < 2 or not words[1].isdigit():
-        raise VassalError('the request for %s on %s got no HTTP answer' % (path, address))
-    return int(words[1]), answer
-
-
-def read_stats(address, pid):
-    """The JSON document of a stats socket of the process, None where there is none that is its own."""
-    try:
-        connection = connect(address, 5)
-    except (IOError, OSError, ValueError):
-        return None
-    try:
-        if listener(connection) not in (0, pid):
-            return None
-        data = b''
-        while True:
-            part = connection.recv(65536)
-            if not part:
-                break
-            data += part
-    except (IOError, OSError):
-        return None
-    finally:
-        connection.close()
-    if data.startswith(b'HTTP') and b'\r\n\r\n' in data:
-        data = data.split(b'\r\n\r\n', 1)[1]
-    try:
-        stats = json.loads(to_text(data, errors='surrogate_or_replace'))
-    except ValueError:
-        return None
-    return stats if isinstance(stats, dict) and stats.get('pid') == pid else None
-
-
 def owner(pid):
     """The user ID of a process, None for a dead one."""
     try:
@@ -219,10 +111,6 @@ def resident(pid):
     """The resident memory of a process in bytes, 0 for a dead one."""
     fields = (_read('/proc/%d/statm' % pid) or b'0 0').split()
     return int(fields[1]) * os.sysconf('SC_PAGESIZE')
-
-
-def real(path):
-    return os.path.realpath(path)
 
 
 class View(object):
@@ -250,7 +138,8 @@ class Host(object):
         self.why_down = None
         self.settings = {}
         self.stats_address = None
-        self._options = {}
+        self._readings = {}  # file name -> (complaints, options)
+        self._staged = {}  # the same of texts that are not written yet
         self._find_emperor()
 
     # the Emperor
@@ -277,33 +166,40 @@ class Host(object):
                 self.why_down = '%s is %s (%s); start it with: systemctl start %s' % (self.unit, active, facts.get('Result') or '?', self.unit)
             return
         self._find_settings(main)
-        wanted = real(self.enabled_dir)
         end = monotonic() + 2
-        seen = []
-        while True:
-            # systemd calls the unit started before the Emperor has entered its directory
-            for pid in [main] + children(main):
-                try:
-                    seen.append(os.readlink('/proc/%d/cwd' % pid))
-                except OSError:
-                    continue
-                if seen[-1] == wanted and not split_extension(self._vassal_of(pid) or ''):
-                    self.emperor = pid
-                    break
-            directory = self.settings.get('emperor') or ''
-            if not self.emperor and real(os.path.dirname(directory)) == wanted and '*' in os.path.basename(directory):
-                self.emperor = main
-            if self.emperor or monotonic() > end:
-                break
-            time.sleep(0.05)
+        # systemd calls the unit started before the Emperor has entered its directory
+        while not self.emperor and monotonic() < end:
+            self.emperor, seen = self._emperor_among(main)
+            if not self.emperor:
+                time.sleep(0.05)
         if not self.emperor:
             self.why_down = "the process of %s watches %s, not %s; set enabled_dir to the Emperor's directory" % (
                 self.unit,
-                directory or ', '.join(sorted(set(seen))) or 'no directory',
+                self.settings.get('emperor') or ', '.join(seen) or 'no directory',
                 self.enabled_dir,
             )
             return
         self._find_stats()
+
+    def _emperor_among(self, main):
+        """(PID of the process that watches enabled_dir, directories seen): the unit's main process or a child of that as its master."""
+        wanted = os.path.realpath(self.enabled_dir)
+        directory = self.settings.get('emperor') or ''
+        seen, hidden = [], []
+        for pid in [main] + [child for child in children(main) if not self._vassal_of(child)]:
+            try:
+                seen.append(os.readlink('/proc/%d/cwd' % pid))
+            except OSError:
+                hidden.append(pid)
+                continue
+            if seen[-1] == wanted:
+                return pid, seen
+        if '*' in os.path.basename(directory) and os.path.realpath(os.path.dirname(directory)) == wanted:
+            return main, seen
+        if hidden and os.path.realpath(directory) == wanted:
+            # where /proc does not show it, its configuration tells; a master starts its Emperor before anything else
+            return hidden[1 if len(hidden) > 1 and is_set(self.settings, 'master') else 0], seen
+        return None, seen
 
     def _find_settings(self, main):
         """What the Emperor's own configuration says, asked of uWSGI itself: --get prints a value and starts nothing."""
@@ -315,38 +211,67 @@ class Host(object):
         except OSError:
             binary = argv[0]
         self.binary = binary
-        self.settings = self._get(
-            [binary] + argv[1:],
-            ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown'],
-            '/',
-        )
+        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'master']
+        self.settings = self._get([binary] + argv[1:], settings, '/')[2]
 
     binary = '/usr/bin/uwsgi-core'
 
     def _get(self, command, options, cwd):
+        """(exit code, stderr, values by option) of uWSGI's own parser, which ends before it starts anything."""
         argv = list(command)
         # an option that is not set prints nothing, a flag an empty line: marks keep the values apart
-        argv += ['--set', 'uwsgi-vassal-mark=' + _MARK]
+        argv += ['--set-ph', 'uwsgi-vassal-mark=' + _MARK]
         for option in options:
             argv += ['--get', 'uwsgi-vassal-mark', '--get', option]
         try:
-            rc, out, dummy = self.run_command(argv, cwd=cwd)
-        except (IOError, OSError):
-            return {}
+            rc, out, err = self.run_command(argv, cwd=cwd)
+        except (IOError, OSError) as error:
+            return 127, to_native(error), {}
         parts = out.split(_MARK + '\n')[1:]
         if rc != 0 or len(parts) != len(options):
-            return {}
-        return dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)
+            parts = []
+        return rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)
 
-    def options(self, filename, names):
-        """The values that a vassal's file and the defaults give to options, by uWSGI's own parser; {} if it can't read them."""
-        known = self._options.setdefault(filename, {})
-        if not all(name in known for name in names):
+    def options(self, filename):
+        """What a vassal's file and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
+        return self._read_file(filename)[1]
+
+    def lint(self, filename, text=None):
+        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences."""
+        if not os.path.exists(self.binary):
+            return []
+        return self._read_file(filename)[0] if text is None else self._read_text(filename, text)
+
+    def _read_file(self, filename):
+        """(complaints, options) of a vassal's file, asked once."""
+        if filename not in self._readings:
             directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
-            found = self._get(self._command(filename), names, directory)
-            for name in names:
-                known[name] = found.get(name)
-        return dict((name, known[name]) for name in names if known[name] is not None)
+            rc, err, options = self._get(self._command(filename), OPTIONS, directory)
+            self._readings[filename] = complaints(rc, err), options
+        return self._readings[filename]
+
+    def _read_text(self, filename, text):
+        """The complaints about a text in strict mode, which knows misspelt options; its options are kept until it is written."""
+        staged = tempfile.mkdtemp(prefix='uwsgi_vassal-')
+        try:
+            with open('%s/%s' % (staged, filename), 'wb') as handle:
+                handle.write(text)
+            command = self._command(filename)
+            rc, err, options = self._get(command[:1] + ['--strict'] + command[1:], OPTIONS, staged)
+            found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
+            if rc != 0:
+                # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder
+                rc, err, options = self._get(command, OPTIONS, staged)
+                lenient = complaints(rc, err)
+                if lenient:
+                    found = lenient
+                elif is_set(options, 'autoload'):
+                    rc, err, dummy = self._get(command[:1] + ['--autoload', '--strict'] + command[1:], OPTIONS, staged)
+                    found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
+        finally:
+            shutil.rmtree(staged)
+        self._staged[filename] = found, options
+        return found
 
     def included(self):
         """The files that the Emperor adds to a vassal's own, as uWSGI's arguments in pairs."""
@@ -363,39 +288,14 @@ class Host(object):
             command += pair
         return command
 
-    def lint(self, filename, text=None):
-        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it; nothing is started."""
-        if not os.path.exists(self.binary):
-            return []
-        directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
-        if text is None:
-            rc, dummy, err = self.run_command(self._command(filename) + ['--get', 'socket'], cwd=directory)
-            return complaints(rc, err)
-        staged = tempfile.mkdtemp(prefix='uwsgi_vassal-')
-        try:
-            with open('%s/%s' % (staged, filename), 'wb') as handle:
-                handle.write(text)
-            command = self._command(filename) + ['--get', 'socket']
-            rc, dummy, err = self.run_command(command, cwd=staged)
-            found = complaints(rc, err)
-            if not found:
-                rc, dummy, err = self.run_command(command[:1] + ['--strict'] + command[1:], cwd=staged)
-                found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
-            return found
-        finally:
-            shutil.rmtree(staged)
-
     def _find_stats(self):
         for address in (STATS, self.settings.get('emperor-stats'), self.settings.get('emperor-stats-server')):
-            if address and self._read_stats(address):
+            if address and read_stats(address, self.emperor):
                 self.stats_address = address
                 return
 
-    def _read_stats(self, address):
-        return read_stats(address, self.emperor)
-
     def stats(self):
-        return self._read_stats(self.stats_address) if self.stats_address else None
+        return read_stats(self.stats_address, self.emperor) if self.stats_address else None
 
     def wake(self):
         """Lets the Emperor look at its directory now. A connection to its stats has done that already."""
@@ -404,6 +304,11 @@ class Host(object):
     def forgive(self):
         """Clears the Emperor's blacklist, on which a vassal that died before its first request waits for seconds."""
         self._signal_emperor(signal.SIGURG)
+
+    @property
+    def graceful(self):
+        """Whether the Emperor lets a vassal whose link is gone finish its requests."""
+        return 'emperor-graceful-shutdown' in self.settings
 
     def _signal_emperor(self, number):
         if self.emperor and process(self.emperor):
@@ -460,34 +365,117 @@ class Host(object):
                 pids[name] = pid
         return View(pids, None, {})
 
-    def signal_vassal(self, filename, pid, number):
+    def signal_vassal(self, pid, number):
         """Signals a vassal's master, after a last look that it still is a child of the Emperor."""
         found = process(pid)
         if found and found[0] == self.emperor:
             self._kill(pid, number)
 
-    def addresses(self, filename):
+    def signal_workers(self, pid, workers, number):
+        """Signals those of `workers` that are still the vassal's: children of its master, itself a child of the Emperor."""
+        if (process(pid) or (None,))[0] == self.emperor:
+            for worker in sorted(set(workers) & set(children(pid) + [pid])):
+                self._kill(worker, number)
+
+    def hang_up(self, filename, pid):
+        """Has a vassal finish its requests: its master then starts anew; without one each process ends."""
+        self.signal_workers(pid, children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
+
+    def tell_fifo(self, filename, pid, command):
+        """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open."""
+        path = self.options(filename)['master-fifo']
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            raise VassalError('%s can not be written (%s): restart it, or see its master-fifo' % (path, os.strerror(error.errno)))
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISFIFO(found.st_mode) or not self._holds(pid, found):
+                raise VassalError('%s is not the fifo of process %d: somebody put it there; restart it' % (path, pid))
+            os.write(descriptor, command)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _holds(pid, found):
+        """Whether a process has the file open; where /proc hides that, whether it belongs to the process's user."""
+        directory = '/proc/%d/fd' % pid
+        try:
+            for entry in os.listdir(directory):
+                one = os.stat('%s/%s' % (directory, entry))
+                if (one.st_dev, one.st_ino) == (found.st_dev, found.st_ino):
+                    return True
+        except OSError as error:
+            return error.errno == errno.EACCES and found.st_uid == owner(pid)
+        return False
+
+    # whether vassals accept requests
+
+    def _addresses(self, filename, options):
         """Where a vassal may listen: the path of the layout, and (asked for only if it isn't there) what its configuration says."""
-        yield '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
-        found = self.options(filename, SOCKET_OPTIONS)
-        for option in SOCKET_OPTIONS:
-            if option in found:
+        usual = '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+        there = os.path.exists(usual)
+        if there:
+            yield usual
+        found = self.options(filename)
+        for option in options:
+            if option in found and not (there and found[option] == usual):
                 yield found[option]
 
-    def accepts(self, filename, pid, view, asked=False):
-        """Whether a vassal accepts requests: by the Emperor's stats, or (without them, or when asked) on its socket."""
-        if view.stats is not None:
-            entry = view.stats.get(filename, {})
-            if not entry.get('accepting') or entry.get('cursed'):
-                return False
-            if not asked:
-                return True
-        for address in self.addresses(filename):
-            answer = hangs_up(address, pid)
-            if answer is not None:
-                return answer
-        # it listens where we can't ask; its stats, or that it has had workers for a while, must do
-        return view.stats is not None or any((age(worker) or 0) > SETTLE for worker in children(pid))
+    def converse(self, filename, pid, message=None):
+        """A Conversation on the first of a vassal's sockets that is its own, or about why there is none; None where it names no socket."""
+        conversation = None
+        for address in self._addresses(filename, SOCKETS if message is None else UWSGI_SOCKETS):
+            conversation = Conversation(address, (pid, self.emperor), message)
+            conversation.poll()
+            if not conversation.problem:
+                break
+        return conversation
+
+    def masterless(self, filename):
+        """Whether a vassal runs without a master process, so that its only process is its worker."""
+        options = self.options(filename)
+        return bool(options) and not is_set(options, 'master')
+
+    def asleep(self, filename, pid):
+        """Whether a vassal has no workers because it makes them when somebody connects."""
+        return not children(pid) and any(is_set(self.options(filename), option) for option in ('cheap', 'idle'))
+
+    @staticmethod
+    def settled(pid):
+        """Whether a worker of the vassal is out of its first instants."""
+        return any((age(worker) or 0) > SETTLE for worker in children(pid) or [pid])
+
+    def _accepting(self, pids, view):
+        """The file names, of `pids`, of vassals that accept requests. All of them are asked at once."""
+        result = set()
+        asked = {}
+        for filename, pid in pids.items():
+            entry = None if view.stats is None else view.stats.get(filename, {})
+            if self.asleep(filename, pid):
+                # a connection would wake it
+                result.add(filename)
+                continue
+            if entry is not None and (not entry.get('accepting') or entry.get('cursed')):
+                continue
+            conversation = self.converse(filename, pid)
+            if conversation is None:
+                # it listens where we can't ask; its stats, or that it has had workers for a while, must do
+                if entry is not None or self.settled(pid):
+                    result.add(filename)
+            elif conversation.problem:
+                continue
+            elif entry is not None or self.settled(pid):
+                result.add(filename)
+            else:
+                asked[filename] = conversation
+        end = monotonic() + 0.2
+        while asked and monotonic() < end:
+            for filename in [filename for filename in asked if asked[filename].poll()]:
+                if not asked.pop(filename).problem:
+                    result.add(filename)
+            time.sleep(0.002)
+        return result
 
     def version(self):
         """The version of the uWSGI that the Emperor runs, None where it does not say."""
@@ -512,17 +500,30 @@ class Host(object):
 
     def known(self):
         """The names of all vassals that have a file or a link."""
-        names = set()
-        for directory in (self.available_dir, self.enabled_dir):
-            try:
-                entries = os.listdir(directory)
-            except OSError:
-                continue
-            names.update(split_extension(to_text(entry))[0] for entry in entries if split_extension(to_native(entry)))
-        return names
+        return self._names(self.available_dir, os.path.lexists) | self._names(self.enabled_dir, os.path.lexists)
 
-    def situation(self, name, view):
-        """The Situation of one vassal."""
+    def enabled(self):
+        """The names of the vassals that have a link which leads to a file."""
+        return self._names(self.enabled_dir, os.path.exists)
+
+    @staticmethod
+    def _names(directory, there):
+        try:
+            entries = [to_native(entry) for entry in os.listdir(directory)]
+        except OSError:
+            return set()
+        return set(to_text(split_extension(entry)[0]) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
+
+    def situations(self, names, view):
+        """The Situations of vassals, in the order of `names`."""
+        found = [self._situation(name, view) for name in names]
+        running = dict((one.filename, one.pid) for one in found if one.pid)
+        accepting = self._accepting(running, view)
+        for one in found:
+            one.accepting = one.filename in accepting
+        return found
+
+    def _situation(self, name, view):
         extensions = [
             extension
             for extension in EXTENSIONS
@@ -534,29 +535,35 @@ class Host(object):
         filename = name + extension
         available = '%s/%s' % (self.available_dir, filename)
         enabled = '%s/%s' % (self.enabled_dir, filename)
+        path = available
         text = _read(available) if os.path.isfile(available) else None
         if text is None and os.path.lexists(available) and not os.path.islink(available):
             raise VassalError('%s: %s can not be read as a file; root is needed (become: true).' % (name, available))
         link = target = None
         if os.path.islink(enabled):
             target = '%s -> %s' % (enabled, os.readlink(enabled))
-            if real(enabled) == real(available):
+            if os.path.realpath(enabled) == os.path.realpath(available):
                 link = 'right' if text is not None else 'dangling'
+            elif os.path.exists(enabled):
+                path = os.path.realpath(enabled)
+                link = 'wrong' if text is not None else 'elsewhere'
+                text = _read(path) if text is None else text
             else:
-                link = 'wrong' if os.path.exists(enabled) else 'dangling'
+                link = 'dangling'
         elif os.path.lexists(enabled):
-            link, target = 'file', enabled
+            link, target, path = 'file', enabled, enabled
             text = _read(enabled)
         pid = view.pids.get(filename)
         workers = children(pid) if pid else []
-        accepting = bool(pid and workers) and self.accepts(filename, pid, view)
-        mtime = None if text is None else os.stat(enabled if link == 'file' else available).st_mtime
-        return Situation(name, extension, text, link, target, pid, workers, accepting, available, mtime)
+        if pid and not workers and self.masterless(filename):
+            workers = [pid]
+        mtime = None if text is None else os.stat(path).st_mtime
+        return Situation(name, extension, text, link, target, pid, workers, path=path, mtime=mtime)
 
     def write(self, filename, text, mtime):
         """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
         path = '%s/%s' % (self.available_dir, filename)
-        path = real(path)
+        path = os.path.realpath(path)
         mode, owner = 0o644, None
         try:
             found = os.stat(path)
@@ -577,6 +584,9 @@ class Host(object):
         except Exception:
             os.unlink(temporary)
             raise
+        self._readings.pop(filename, None)
+        if filename in self._staged:
+            self._readings[filename] = self._staged.pop(filename)
 
     def mtime(self, filename):
         """The time of the file that the Emperor compares, 0 where there is none."""
@@ -634,7 +644,7 @@ class Host(object):
     # logs
 
     def log_path(self, filename):
-        found = self.options(filename, ['logto', 'logto2'])
+        found = self.options(filename)
         return found.get('logto2') or found.get('logto') or '/var/log/uwsgi/%s.log' % split_extension(filename)[0]
 
     def log_size(self, filename):
@@ -644,7 +654,7 @@ class Host(object):
             return 0
 
     def log_lines(self, filename, offset=0):
-        """(path, lines) of a vassal's log, from its last start on, not before the byte `offset`."""
+        """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
         lines = []
         try:
@@ -657,21 +667,17 @@ class Host(object):
                     lines = to_native(handle.read(32768), errors='surrogate_or_replace').splitlines()
         except (IOError, OSError):
             pass
-        return path, [line for line in since_last_start(lines) if line.strip()]
+        return path, [line for line in lines if line.strip()]
 
     def defect(self, filename, offset):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
-        lines = self.log_lines(filename, offset)[1]
-        suspicious = any('no app loaded' in line for line in lines)
-        return find_defect(lines, suspicious and bool(self.options(filename, APPLICATION_OPTIONS)))
-
-    def forget(self, filename):
-        """Its file has changed: its options have to be read again."""
-        self._options.pop(filename, None)
+        lines = starts(self.log_lines(filename, offset)[1])[-1]
+        return find_defect(lines, any(option in self.options(filename) for option in APPLICATION_OPTIONS))
 
     def story(self, filename, since, offset=0):
         """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time."""
         path, lines = self.log_lines(filename, offset)
+        lines = telling_start(lines)
         reason = find_reason(lines)
         if reason:
             return path, lines, reason

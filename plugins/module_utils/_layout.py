@@ -4,11 +4,13 @@
 
 # Private to this collection: it may change in any release.
 
-"""The options that say where things are on a host; the documentation fragment uwsgi.emperor.layout describes them."""
+"""The options that say where things are on a host, and the Host that they make; uwsgi.emperor.layout describes them."""
 
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
+
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
 
 
 def layout_spec():
@@ -18,3 +20,9 @@ def layout_spec():
         enabled_dir=dict(type='path', default='/etc/uwsgi/apps-enabled'),
         defaults=dict(type='path', default='/etc/uwsgi/vassal-default.ini'),
     )
+
+
+def find_host(module):
+    """The Host as the module's options describe it."""
+    params = module.params
+    return Host(module.run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])

@@ -83,14 +83,14 @@ def split_extension(filename):
     return None
 
 
-def expand(names, known):
-    """The names in the order asked for, each once; patterns are taken over the sorted `known` names."""
+def expand(names, known, kind=''):
+    """The names in the order asked for, each once; patterns are taken over the sorted `known` names, vassals of a `kind`."""
     result = []
     for name in names:
         if re.search(r'[*?\[]', name):
             matches = sorted(fnmatch.filter(known, name))
             if not matches:
-                raise VassalError('%s: no vassal has a name like that.' % to_native(name))
+                raise VassalError('%s: no %svassal has a name like that.' % (to_native(name), kind))
         else:
             matches = [check_name(name)]
         result.extend(match for match in matches if match not in result)
@@ -141,24 +141,35 @@ def reload_serves(old, new, extension):
     return set(option for dummy, option, dummy in ini_options(old) ^ ini_options(new)) <= RELOADABLE
 
 
+def is_set(options, name):
+    """Whether uWSGI takes a flag among options for set (uwsgi_opt_true() in core/uwsgi.c)."""
+    return name in options and options[name].lower() not in ('false', 'no', '0', 'off')
+
+
 class Situation(object):
     """What was found of one vassal: its file, its link and its processes."""
 
     def __init__(self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None):
         self.name = name
-        self.path = path or name + extension  # where its file is, or would be
+        self.path = path or name + extension  # where the file is that it runs, or would run
         self.mtime = mtime  # of its file, in seconds since the epoch
         self.extension = extension
-        self.text = text  # bytes of the available file; None: it is not there
-        self.link = link  # None, 'right', 'dangling', 'wrong' (a link to another file) or 'file' (no link at all)
+        self.text = text  # bytes of the file; None: it is not there
+        # None, 'right', 'dangling', 'wrong' (to another file than the available one), 'elsewhere' (to a file, and there is
+        # no available one) or 'file' (no link at all)
+        self.link = link
         self.target = target
         self.pid = pid
-        self.workers = frozenset(workers)
+        self.workers = frozenset(workers)  # without a master, its only process
         self.accepting = bool(pid and accepting)
 
     @property
+    def filename(self):
+        return self.name + self.extension
+
+    @property
     def enabled(self):
-        return self.link in ('right', 'file', 'wrong')
+        return self.link in ('right', 'file', 'elsewhere', 'wrong')
 
     def brief(self):
         return dict(enabled=self.enabled, running=self.pid is not None, accepting=self.accepting, pid=self.pid)
@@ -197,27 +208,30 @@ def make_plan(situation, state, text=None, stale=None):
             actions.append('unlink')
         if s.pid:
             actions.append('stop')
-        if state == 'absent' and s.text is not None:
+        if state == 'absent' and s.text is not None and s.link != 'elsewhere':
             actions.append('remove')
         return Plan(actions, 'stop' if s.pid or s.link else None, wants_gone=True)
 
-    if text is None and s.text is None and s.link != 'file':
-        raise VassalError(
-            '%s: there is no %s%s. Install the package that brings it, or give config or content.'
-            % (s.name, s.path, '' if s.target is None else ' (but a link, %s)' % s.target)
-        )
     if s.link == 'wrong':
         raise VassalError(
             '%s: %s is what is enabled under this name, not the available file. Remove that link, or use state=disabled first.'
             % (s.name, s.target)
         )
-    if s.link == 'file' and text is not None:
-        raise VassalError('%s: %s is a file of its own, not a link; move it to the directory of available vassals first.' % (s.name, s.target))
+    if text is None and s.text is None:
+        raise VassalError(
+            '%s: there is no %s%s. Install the package that brings it, or give config or content.'
+            % (s.name, s.path, '' if s.target is None else ' (but a link, %s)' % s.target)
+        )
+    if s.link in ('file', 'elsewhere') and text is not None:
+        raise VassalError(
+            '%s: %s is what is enabled, and not by a link to an available file; move it to the directory of available vassals first.'
+            % (s.name, s.target)
+        )
     actions = []
     writes = text is not None and text != s.text
     if writes:
         actions.append('write')
-    if s.link not in ('right', 'file'):
+    if s.link in (None, 'dangling'):
         actions.append('link')
     mode = None
     if not s.pid:
@@ -293,9 +307,17 @@ def complaints(code, said, text=None):
     return found
 
 
-def since_last_start(lines):
-    """The lines from the last start of a uWSGI on, all of them where no start is seen."""
-    for index in range(len(lines) - 1, -1, -1):
-        if '*** Starting uWSGI' in lines[index]:
-            return lines[index:]
-    return lines
+def starts(lines):
+    """The lines of a log in one list for each start of uWSGI, the first for what stands before any."""
+    result = [[]]
+    for line in lines:
+        if '*** Starting uWSGI' in line:
+            result.append([])
+        result[-1].append(line)
+    return result
+
+
+def telling_start(lines):
+    """The lines of the last start that tells why it failed, or of the last one: a crash loop's may only have begun."""
+    parts = starts(lines)
+    return next((part for part in reversed(parts) if find_reason(part)), parts[-1])

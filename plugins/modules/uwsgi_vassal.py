@@ -42,7 +42,8 @@ options:
   name:
     description:
       - The application's name, which is the name of its file without the ending, or a list of names.
-      - A pattern with C(*), C(?) or C([]) stands for all applications that have a file or a link of such a name.
+      - A pattern with C(*), C(?) or C([]) stands for all applications that have a file or a link of such a name, with the
+        states V(reloaded) and V(restarted) for those that are enabled.
       - One of O(name) and O(vassals) is needed.
     type: list
     elements: str
@@ -50,10 +51,11 @@ options:
   state:
     description:
       - V(enabled) links the application's file into the Emperor's directory; it runs when the task ends.
-      - V(disabled) removes the link; the application is gone when the task ends.
+      - V(disabled) removes the link; the application has finished its requests and is gone when the task ends.
       - V(reloaded) runs its code and configuration anew in the same process; its socket stays open and running requests end in peace.
-      - V(restarted) replaces its process. Without C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its
-        configuration or the defaults, requests in flight are lost.
+      - V(restarted) replaces its process, once requests in flight have ended. With
+        C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its configuration or the defaults that is quick;
+        without it a graceful reload comes first.
       - V(reloaded) and V(restarted) enable an application that was not.
       - V(absent) removes link, file and what is left in C(/run/uwsgi). The log stays.
     type: str
@@ -90,6 +92,9 @@ options:
   probe:
     description:
       - A request over the uwsgi protocol that has to be answered before the application counts as up.
+      - It goes to the first plugin, as nginx's C(uwsgi_pass) does. One with another modifier, such as C(php) or C(cgi), has to be
+        loaded as that, C(plugin = 0:php).
+      - A wrong answer is asked for again until O(timeout), since the application may still warm up.
     type: dict
     suboptions:
       path:
@@ -105,6 +110,17 @@ options:
         description: The host to ask for.
         type: str
         default: localhost
+  method:
+    description:
+      - How V(reloaded) reloads.
+      - V(graceful) lets the requests in flight end, keeps new ones waiting, and reads the configuration anew.
+      - V(chain) replaces one worker after the other, so that no request waits. The configuration is not read again.
+        It needs C(lazy-apps) and C(master-fifo) in the application's configuration or the defaults.
+        A change by O(config) or O(content) is applied by a graceful reload all the same.
+      - V(brutal) is V(graceful) without mercy for requests in flight.
+    type: str
+    choices: [graceful, chain, brutal]
+    default: graceful
   wait:
     description:
       - Whether to wait until the application accepts requests or is gone. Without it, links and files can be set while no Emperor runs.
@@ -113,6 +129,8 @@ options:
   timeout:
     description:
       - How long to wait, in seconds. A crash loop is told earlier.
+      - With V(restarted), V(disabled) and V(absent) requests in flight have as long to end. Then the workers are killed, which is
+        reported as a warning and in RV(vassals[].actions), and the application has the time anew to come up.
     type: int
     default: 60
 seealso:
@@ -194,7 +212,7 @@ vassals:
       contains: *situation
     actions:
       description:
-        - What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(remove) and V(rollback).
+        - What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(kill), V(remove) and V(rollback).
       type: list
       elements: str
       returned: always
@@ -204,7 +222,7 @@ vassals:
       type: bool
       returned: always
     elapsed:
-      description: The seconds that it took.
+      description: The seconds that it took, from the time when all that was asked for had been looked at.
       type: float
       returned: always
     msg:
@@ -216,10 +234,10 @@ vassals:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, drive
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     STATES,
     Plan,
@@ -253,9 +271,13 @@ class Wish(object):
             self.text = None
 
 
-def wishes(params, known):
+def wishes(params, host):
     if params['vassals'] is None:
-        names = expand([to_text(name) for name in params['name']], known)
+        names = [to_text(name) for name in params['name']]
+        if params['state'] in ('reloaded', 'restarted'):
+            names = expand(names, host.enabled(), 'enabled ')
+        else:
+            names = expand(names, host.known())
         return [Wish(name, params['state'], params['config'], params['content'], params['probe']) for name in names]
     result = []
     for name, value in params['vassals'].items():
@@ -270,20 +292,22 @@ def wishes(params, known):
         state = to_native(value.get('state', params['state']))
         if state not in STATES:
             raise VassalError('vassals: %s: state is %s, not one of %s.' % (to_native(name), state, ', '.join(STATES)))
-        config = value.get('config')
+        config, content, probe = value.get('config'), value.get('content'), value.get('probe')
         if config is not None and not isinstance(config, dict):
             raise VassalError('vassals: %s: config is not a dict.' % to_native(name))
-        content = value.get('content')
-        probe = params['probe']
-        if value.get('probe') is not None:
-            status = value['probe'].get('status', [200])
-            try:
-                status = [int(one) for one in (status if isinstance(status, (list, tuple)) else [status])]
-            except ValueError:
-                raise VassalError('vassals: %s: the status of its probe is not a number.' % to_native(name))
-            probe = dict(path=value['probe'].get('path', '/'), host=value['probe'].get('host', 'localhost'), status=status)
+        if content is not None and not isinstance(content, (type(u''), str)):
+            raise VassalError('vassals: %s: content is not a text.' % to_native(name))
+        probe = params['probe'] if probe is None else check_probe(to_native(name), probe)
         result.append(Wish(name, state, config, None if content is None else to_text(content), probe))
     return result
+
+
+def check_probe(name, probe):
+    """A vassal's own probe with its defaults, checked as the option of the task is."""
+    result = ArgumentSpecValidator(PROBE).validate(probe if isinstance(probe, dict) else dict(probe=probe))
+    if result.error_messages:
+        raise VassalError('vassals: %s: probe is a dict of path, status and host: %s.' % (name, '; '.join(result.error_messages)))
+    return result.validated_parameters
 
 
 def predict(situation, plan):
@@ -317,7 +341,7 @@ def diff(host, job):
 
 def explain(host, job):
     """The message for a vassal that failed, with the reason and the last lines of its log."""
-    if not job.plan.wants_up:
+    if not job.plan.wants_up or not job.plan.mode:
         return '%s: %s.' % (job.name, job.failure)
     where, lines, reason = host.story(job.filename, job.began, job.log_offset)
     message = '%s: it did not come up: %s.' % (job.name, job.failure)
@@ -337,7 +361,7 @@ def roll_back(host, failed, timeout):
         if not set(['write', 'link']) & set(job.plan.actions):
             continue
         view = host.look()
-        situation = host.situation(job.name, view)
+        situation = host.situations([job.name], view)[0]
         actions = []
         if 'write' in job.plan.actions:
             if job.before.text is None:
@@ -363,8 +387,10 @@ def roll_back(host, failed, timeout):
         if 'delete' in again.plan.actions:
             host.delete_available(job.filename)
         if again.failure and (again.plan.wants_up or again.plan.wants_gone):
-            job.explained += '\nIts former file and link are back, but %s.' % (
-                'what ran before does not come up: ' + again.failure if again.plan.wants_up else 'it still runs: ' + again.failure
+            job.explained += '\n%s.' % (
+                'Its former file is back, but what ran before does not come up: ' + again.failure
+                if again.plan.wants_up
+                else 'Its link is gone again, but it still runs: ' + again.failure
             )
         elif again.plan.wants_up:
             job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
@@ -374,16 +400,15 @@ def roll_back(host, failed, timeout):
 
 def run(module):
     params = module.params
+    if os.geteuid() != 0:
+        raise VassalError("Root is needed to see and to change the Emperor's vassals (become: true). Nothing was changed.")
     for option in ('available_dir', 'enabled_dir'):
         if not os.path.isdir(params[option]) and not (module.check_mode and not params['wait']):
             raise VassalError(
                 '%s: there is no directory %s. Run the role uwsgi.emperor.emperor, or set the option to where your vassals are.' % (option, params[option])
             )
-    host = _emperor.Host(
-        lambda arguments, cwd=None: module.run_command(arguments, cwd=cwd),
-        params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'],
-    )  # fmt: skip
-    wanted = wishes(params, host.known())
+    host = find_host(module)
+    wanted = wishes(params, host)
     lock = None
     if not module.check_mode:
         lock = host.lock(params['timeout'])
@@ -398,8 +423,7 @@ def carry_out(module, host, wanted):
     params = module.params
     view = host.look()
     jobs = []
-    for wish in wanted:
-        situation = host.situation(wish.name, view)
+    for wish, situation in zip(wanted, host.situations([wish.name for wish in wanted], view)):
         if wish.from_config and wish.text is not None and situation.extension != '.ini':
             raise VassalError(
                 '%s: config writes %s.ini, but there is %s%s already; give its text by content.' % (wish.name, wish.name, wish.name, situation.extension)
@@ -408,8 +432,16 @@ def carry_out(module, host, wanted):
         if params['only_if_stale'] and wish.state in ('reloaded', 'restarted'):
             stale = host.is_stale(situation, params['watch'])
         plan = make_plan(situation, wish.state, wish.text, stale)
-        jobs.append(Job(situation, plan, wish.text, wish.probe))
-        acts = wish.state in ('reloaded', 'restarted') or (params['wait'] and plan.wants_up)
+        if plan.mode == 'reload' and params['method'] == 'chain':
+            options = host.options(situation.filename)
+            missing = [option for option in ('master-fifo', 'lazy-apps') if option not in options]
+            if missing:
+                raise VassalError(
+                    '%s: method=chain needs %s in its configuration or the defaults; set it and restart, or use another method. '
+                    'Nothing was changed.' % (wish.name, ' and '.join(missing))
+                )
+        jobs.append(Job(situation, plan, wish.text, wish.probe, params['method']))
+        acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
             raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
     if params['wait'] or not module.check_mode:
@@ -419,9 +451,6 @@ def carry_out(module, host, wanted):
                 job.fail('its configuration is wrong')
                 job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
                 job.plan = Plan([])
-    changing = [job.name for job in jobs if job.plan.changed]
-    if changing and not module.check_mode and os.geteuid() != 0:
-        raise VassalError('%s: to change it root is needed (become: true). Nothing was changed.' % ', '.join(changing))
     if not module.check_mode:
         drive(host, [job for job in jobs if not job.failure], params['timeout'], params['wait'])
         failed = [job for job in jobs if job.failure and not job.explained]
@@ -434,6 +463,8 @@ def carry_out(module, host, wanted):
     results = []
     diffs = []
     for job in jobs:
+        for warning in job.warnings:
+            module.warn(warning)
         actions = list(job.plan.actions)
         entry = dict(
             name=to_native(job.name),
@@ -466,6 +497,7 @@ def main():
         only_if_stale=dict(type='bool', default=False),
         watch=dict(type='list', elements='path', default=[]),
         probe=dict(type='dict', options=PROBE),
+        method=dict(choices=['graceful', 'chain', 'brutal'], default='graceful'),
         wait=dict(type='bool', default=True),
         timeout=dict(type='int', default=60),
     )

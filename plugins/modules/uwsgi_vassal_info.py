@@ -139,7 +139,7 @@ vassals:
       type: int
       returned: always
     config:
-      description: The path of its file.
+      description: The path of its file; of the one it is linked to, where that is another than the available one.
       type: str
       returned: always
       sample: /etc/uwsgi/apps-available/redmine.ini
@@ -150,22 +150,24 @@ vassals:
       sample: /run/uwsgi/redmine.socket
 '''
 
+import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
 
 
 def describe(host, situation, view):
     """One entry of `vassals`."""
-    filename = situation.name + situation.extension
+    filename = situation.filename
     entry = dict(name=to_native(situation.name), config=to_native(situation.path))
     entry.update(situation.brief())
     processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
-    options = host.options(filename, ['socket', 'stats', 'stats-server']) if situation.text is not None else {}
+    options = host.options(filename) if situation.text is not None else {}
     entry.update(
         uid=_emperor.owner(situation.pid) if situation.pid else None,
         workers=len(situation.workers),
@@ -177,7 +179,7 @@ def describe(host, situation, view):
         socket=options.get('socket'),
     )
     address = options.get('stats') or options.get('stats-server')
-    stats = _emperor.read_stats(address, situation.pid) if address and situation.pid else None
+    stats = read_stats(address, situation.pid) if address and situation.pid else None
     if stats:
         entry['requests'] = sum(worker.get('requests', 0) for worker in stats.get('workers', []))
     age = _emperor.age(situation.pid) if situation.pid else None
@@ -188,10 +190,9 @@ def describe(host, situation, view):
 
 def run(module):
     params = module.params
-    host = _emperor.Host(
-        lambda arguments, cwd=None: module.run_command(arguments, cwd=cwd),
-        params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'],
-    )  # fmt: skip
+    if os.geteuid() != 0:
+        raise VassalError("Root is needed to see the Emperor's vassals (become: true).")
+    host = find_host(module)
     emperor = dict(unit=host.unit, pid=host.emperor, version=None, running=host.emperor is not None)
     if host.emperor:
         emperor['version'] = host.version()
@@ -200,7 +201,7 @@ def run(module):
     known = host.known()
     names = sorted(known) if params['name'] is None else expand([to_text(name) for name in params['name']], known)
     view = host.look(wake=False)
-    return dict(emperor=emperor, vassals=[describe(host, host.situation(name, view), view) for name in names])
+    return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in host.situations(names, view)])
 
 
 def main():

@@ -16,16 +16,31 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situa
 TEXT = b'[uwsgi]\nworkers = 2\n'
 
 
+class FakeConversation(object):
+    """A connection to a vassal that takes it, or has a problem; its answer is a status."""
+
+    def __init__(self, taken, problem=None, status=None):
+        self.taken = taken
+        self.problem = problem
+        self.status = status
+
+    def poll(self):
+        return self.taken() or bool(self.problem)
+
+
 class FakeHost(object):
     """An Emperor of one vassal, a.ini. `life` says at which second which (pid, workers, accepting) is there."""
 
-    def __init__(self, life, hook='', mtime=100):
+    def __init__(self, life, graceful=False, mtime=100, **options):
         self.life = life
-        self.hook = hook
+        self.graceful = graceful
         self.now = 0.0
         self.did = []
         self._mtime = mtime
+        self._options = dict((key.replace('_', '-'), value) for key, value in options.items())
         self.flaw = None
+        self.problem = None
+        self.statuses = []
 
     def clock(self):
         return self.now
@@ -40,18 +55,37 @@ class FakeHost(object):
         pid = self.present()[0]
         return View({'a.ini': pid} if pid else {}, None, {})
 
-    def accepts(self, filename, pid, view, asked=False):
-        return self.present()[2]
+    def converse(self, filename, pid, message=None):
+        if message is None:
+            return FakeConversation(lambda: self.present()[2], self.problem)
+        self.did.append('probe')
+        return FakeConversation(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
 
-    def situation(self, name, view):
+    def situations(self, names, view):
         pid, workers, accepting = self.present()
-        return Situation(name, pid=pid, workers=workers, accepting=accepting)
+        return [Situation(name, pid=pid, workers=workers, accepting=accepting) for name in names]
 
-    def options(self, filename, names):
-        return {'hook-master-start': self.hook}
+    def options(self, filename):
+        return self._options
 
-    def signal_vassal(self, filename, pid, number):
+    def masterless(self, filename):
+        return self._options.get('master') == 'false'
+
+    def asleep(self, filename, pid):
+        return False
+
+    def signal_vassal(self, pid, number):
         self.did.append((pid, number))
+
+    def hang_up(self, filename, pid):
+        self.did.append((pid, signal.SIGHUP))
+
+    def signal_workers(self, pid, workers, number):
+        assert number == signal.SIGKILL
+        self.did.append(('kill', pid, sorted(workers)))
+
+    def tell_fifo(self, filename, pid, command):
+        self.did.append(('fifo', pid, command))
 
     def write(self, filename, text, mtime):
         self.did.append(('write', mtime))
@@ -65,9 +99,6 @@ class FakeHost(object):
     def log_size(self, filename):
         return 0
 
-    def forget(self, filename):
-        pass
-
     def forgive(self):
         self.did.append('forgive')
 
@@ -76,6 +107,9 @@ class FakeHost(object):
 
     def unlink(self, filename):
         self.did.append('unlink')
+
+    def acts(self):
+        return [one for one in self.did if one != 'forgive']
 
 
 @pytest.fixture(autouse=True)
@@ -87,13 +121,14 @@ def processes(monkeypatch):
     return follow
 
 
-def run(host, processes, situation, state, text=None, timeout=60):
+def run(host, processes, situation, state, text=None, timeout=60, wait=True, **options):
     processes(host)
-    job = _drive.Job(situation, make_plan(situation, state, text), text)
-    _drive.drive(host, [job], timeout, clock=host.clock, sleep=host.sleep)
+    job = _drive.Job(situation, make_plan(situation, state, text), text, **options)
+    _drive.drive(host, [job], timeout, wait, clock=host.clock, sleep=host.sleep)
     return job
 
 
+GRACEFUL = 'unix_signal:15 gracefully_kill_them_all'
 UP = dict(text=TEXT, link='right', pid=10, workers=[11], accepting=True, mtime=50.0)
 
 
@@ -122,16 +157,48 @@ def test_a_vassal_that_the_emperor_throttles_is_told_before_the_timeout(processe
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
 
 
-@pytest.mark.parametrize('hook, number', [('', signal.SIGINT), ('unix_signal:15 gracefully_kill_them_all', signal.SIGTERM)])
-def test_a_restart_is_done_when_another_process_accepts(processes, hook, number):
-    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (1.1, (20, [21], False)), (1.2, (20, [21], True))], hook)
+def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (1.1, (20, [21], False)), (1.2, (20, [21], True))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'restarted')
     assert job.failure is None and 1.2 <= job.elapsed < 1.3
-    assert (10, number) in host.did and len([one for one in host.did if one != 'forgive']) == 1
+    assert host.acts() == [(10, signal.SIGTERM)] and job.plan.actions == ['restart']
+
+
+def test_a_restart_without_the_hook_lets_a_reload_end_the_requests_first(processes):
+    host = FakeHost([(0, (10, [11], True)), (3.0, (10, [12], True)), (3.2, (None, [], False)), (3.3, (20, [21], True))])
+    job = run(host, processes, Situation('a', **UP), 'restarted')
+    assert job.failure is None and job.elapsed >= 3.3
+    assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT)]
+
+
+def test_a_stop_that_a_master_missed_while_it_replaced_itself_is_asked_for_again(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (10, [12], True)), (4.0, (None, [], False)), (4.1, (20, [21], True))])
+    assert run(host, processes, Situation('a', **UP), 'restarted').failure is None
+    assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT), (10, signal.SIGINT)]
+
+
+def test_a_restart_without_waiting_is_one_signal(processes):
+    host = FakeHost([(0, (10, [11], True))])
+    assert run(host, processes, Situation('a', **UP), 'restarted', wait=False).failure is None
+    assert host.acts() == [(10, signal.SIGINT)]
+
+
+@pytest.mark.parametrize('options', [{}, {'hook_master_start': GRACEFUL}], ids=['draining', 'hook'])
+def test_requests_that_do_not_end_are_killed_at_the_timeout_and_that_is_reported(processes, options):
+    host = FakeHost([(0, (10, [11], True)), (5.5, (None, [], False)), (5.6, (20, [21], True))], **options)
+    job = run(host, processes, Situation('a', **UP), 'restarted', timeout=5)
+    assert job.failure is None and ('kill', 10, [11]) in host.did
+    assert job.plan.actions == ['restart', 'kill'] and 'had not ended after 5 s' in job.warnings[0]
+
+
+def test_a_master_that_outlives_its_killed_workers_is_killed(processes):
+    host = FakeHost([(0, (10, [11], True)), (9.0, (None, [], False)), (9.1, (20, [21], True))], hook_master_start=GRACEFUL)
+    assert run(host, processes, Situation('a', **UP), 'restarted', timeout=5).failure is None
+    assert host.acts()[-1] == (10, signal.SIGKILL)
 
 
 def test_a_reload_is_done_when_no_old_worker_is_left(processes):
-    host = FakeHost([(0, (10, [11], True)), (1.0, (10, [], True)), (1.5, (10, [12], True))])
+    host = FakeHost([(0, (10, [11], True)), (1.0, (10, [], False)), (1.5, (10, [12], True))])
     job = run(host, processes, Situation('a', **UP), 'reloaded')
     assert job.failure is None and 1.5 <= job.elapsed < 1.6 and host.did == [(10, signal.SIGHUP)]
 
@@ -148,10 +215,64 @@ def test_a_file_of_a_vassal_that_is_restarted_keeps_its_time(processes):
     assert ('write', 50.0) in host.did
 
 
-def test_a_stop_is_done_when_no_process_is_left(processes):
-    host = FakeHost([(0, (10, [11], True)), (2.0, (None, [], False))])
+@pytest.mark.parametrize(
+    'host, did',
+    [
+        (dict(hook_master_start=GRACEFUL), [(10, signal.SIGTERM), 'unlink']),
+        (dict(graceful=True), ['unlink']),
+        (dict(), [(10, signal.SIGHUP), (10, signal.SIGINT), 'unlink']),
+        (dict(master='false'), [(10, signal.SIGHUP), 'unlink']),
+    ],
+    ids=['hook', 'graceful-emperor', 'draining', 'masterless'],
+)
+def test_a_stop_asks_before_it_unlinks_and_is_done_when_no_process_is_left(processes, host, did):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (10, [], False)), (2.0, (None, [], False))], **host)
     job = run(host, processes, Situation('a', **UP), 'disabled')
-    assert job.failure is None and 2.0 <= job.elapsed < 2.1 and host.did == ['unlink']
+    assert job.failure is None and 2.0 <= job.elapsed < 2.1 and host.did == did
+
+
+def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True)), (2.0, (None, [], False))])
+    job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert job.failure is None and host.did == [(10, signal.SIGHUP), 'unlink']
+
+
+def test_what_does_not_run_is_only_unlinked(processes):
+    host = FakeHost([(0, (None, [], False))])
+    job = run(host, processes, Situation('a', text=TEXT, link='right'), 'disabled')
+    assert job.failure is None and host.did == ['unlink']
+
+
+def test_a_chain_reload_is_told_to_the_fifo(processes):
+    host = FakeHost([(0, (10, [11, 12], True)), (1.0, (10, [12, 13], True)), (2.0, (10, [13, 14], True))])
+    job = run(host, processes, Situation('a', **dict(UP, workers=[11, 12])), 'reloaded', method='chain')
+    assert job.failure is None and host.did == [('fifo', 10, b'c')] and job.elapsed >= 2.0
+
+
+def test_a_brutal_reload_kills_the_workers(processes):
+    host = FakeHost([(0, (10, [11], True)), (0.5, (10, [12], True))])
+    job = run(host, processes, Situation('a', **UP), 'reloaded', method='brutal')
+    assert job.failure is None and host.did == [(10, signal.SIGHUP), ('kill', 10, [11])]
+
+
+def test_a_probe_is_sent_again_until_its_answer_is_right(processes):
+    host = FakeHost([(0, (20, [21], True))])
+    host.statuses = [503, 500, 200]
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled', probe=dict(path='/', host='x', status=[200]))
+    assert job.failure is None and host.did.count('probe') == 3 and job.elapsed >= 2 * _drive.PROBE_AGAIN
+
+
+def test_a_wrong_answer_to_the_probe_fails_at_the_timeout(processes):
+    host = FakeHost([(0, (20, [21], True))])
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=3, probe=dict(path='/x', host='x', status=[200, 302]))
+    assert job.failure == 'after 3 s: the probe of /x got status 500, not 200 or 302' and host.did.count('probe') < 10
+
+
+def test_a_socket_that_is_not_its_own_is_told_before_the_timeout(processes):
+    host = FakeHost([(0, (10, [11], False))])
+    host.problem = 'process 99, which is not its own, listens on /run/uwsgi/a.socket'
+    job = run(host, processes, Situation('a', **UP), 'enabled')
+    assert 'process 99' in job.failure and 'restart it' in job.failure and job.elapsed < 10
 
 
 def test_an_open_socket_without_an_application_fails(processes):
@@ -165,4 +286,4 @@ def test_what_just_started_is_given_time_to_settle(processes, monkeypatch):
     monkeypatch.setattr(_emperor, 'age', lambda pid: 0.1)
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True))])
     run(host, processes, Situation('a', **UP), 'restarted')
-    assert host.now >= 1.0 and host.did[0] == (10, signal.SIGINT)
+    assert host.now >= 1.0 and host.did[0] == (10, signal.SIGHUP)

@@ -19,8 +19,9 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     make_plan,
     reload_serves,
     render,
-    since_last_start,
     split_extension,
+    starts,
+    telling_start,
 )
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
@@ -32,6 +33,7 @@ LOADING = dict(text=TEXT, link='right', target='x', pid=10, workers=[11], accept
 STOPPING = dict(text=TEXT, pid=10, workers=[11], accepting=True)
 DANGLING = dict(link='dangling', target='x')
 FILE = dict(text=TEXT, link='file', target='x', pid=10, workers=[11], accepting=True)
+ELSEWHERE = dict(text=TEXT, link='elsewhere', target='x', pid=10, workers=[11], accepting=True)
 WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], accepting=True)
 
 
@@ -44,6 +46,10 @@ WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], acceptin
         (LOADING, 'enabled', [], None),
         (STOPPING, 'enabled', ['link', 'start'], 'start'),
         (FILE, 'enabled', [], None),
+        (ELSEWHERE, 'enabled', [], None),
+        (ELSEWHERE, 'restarted', ['restart'], 'restart'),
+        (ELSEWHERE, 'disabled', ['unlink', 'stop'], 'stop'),
+        (ELSEWHERE, 'absent', ['unlink', 'stop'], 'stop'),
         (ABSENT, 'disabled', [], None),
         (AVAILABLE, 'disabled', [], None),
         (LINKED, 'disabled', ['unlink'], 'stop'),
@@ -95,8 +101,10 @@ def test_a_changed_text_is_written_and_applied(found, text, actions):
         (ABSENT, 'restarted', None, 'Install the package'),
         (DANGLING, 'enabled', None, 'a link, x'),
         (WRONG, 'enabled', None, 'Remove that link'),
+        (dict(WRONG, text=None), 'restarted', None, 'Remove that link'),
         (FILE, 'disabled', None, 'would be lost'),
-        (FILE, 'enabled', TEXT, 'not a link'),
+        (FILE, 'enabled', TEXT, 'not by a link'),
+        (ELSEWHERE, 'enabled', TEXT, 'not by a link'),
     ],
 )
 def test_what_can_not_be_is_refused_with_a_remedy(found, state, text, said):
@@ -173,9 +181,20 @@ def test_a_log_tells_the_reason(lines, reason):
     assert find_reason(lines) == reason
 
 
-def test_a_log_is_read_from_the_last_start_on():
-    assert since_last_start(['old', '*** Starting uWSGI 2', 'a', 'x - *** Starting uWSGI 2', 'b']) == ['x - *** Starting uWSGI 2', 'b']
-    assert since_last_start(['a', 'b']) == ['a', 'b']
+START = 'x - *** Starting uWSGI 2'
+
+
+def test_a_log_is_taken_apart_by_starts():
+    assert starts(['old', START, 'a', START, 'b']) == [['old'], [START, 'a'], [START, 'b']]
+    assert starts(['a', 'b']) == [['a', 'b']]
+
+
+def test_a_crash_loop_is_told_by_the_last_start_that_failed_already():
+    failed = [START, 'user nosuch not found.']
+    assert telling_start(['old'] + failed + [START, 'mapped 9 bytes']) == failed
+    assert telling_start(failed + [START, 'all is well']) == failed
+    assert telling_start(['old', START, 'all is well']) == [START, 'all is well']
+    assert telling_start([]) == []
 
 
 def test_an_open_socket_without_an_application_is_seen():
