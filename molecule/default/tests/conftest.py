@@ -14,7 +14,10 @@ import re
 import subprocess
 
 import pytest
+import testinfra
 
+BY_ROLE = ['uwsgi-emperor-%s' % suite for suite in ('bullseye', 'bookworm', 'trixie')]
+BY_HAND = 'uwsgi-emperor-by-hand'
 RESULT = re.compile(r'^(\S+) \| (\w+)!? => (?=\{)', re.MULTILINE)
 
 
@@ -44,6 +47,12 @@ def site(host):
     return Site(host)
 
 
+@pytest.fixture(scope='session')
+def sites():
+    """All hosts by name: a call acts on all of them at once."""
+    return dict((name, Site(testinfra.get_host('podman://' + name))) for name in BY_ROLE + [BY_HAND])
+
+
 @pytest.fixture
 def emperor_pid(host):
     return int(host.check_output('systemctl show --property MainPID uwsgi.service').split('=')[1])
@@ -59,15 +68,31 @@ def parse(output):
     return results
 
 
-def ad_hoc(module, arguments, *options):
-    """Calls a module on all hosts as a user in a checkout does; the results by host."""
+def call(command):
+    """Runs one of Ansible's commands as a user in a checkout does; its exit code and output."""
     root = os.environ['MOLECULE_PROJECT_DIRECTORY']
-    command = ['ansible', '-i', os.environ['MOLECULE_INVENTORY_FILE'], 'all', '-b', '-m', module, '-a', json.dumps(arguments) if arguments else '']
     environ = dict(os.environ, ANSIBLE_CONFIG=os.path.join(root, 'ansible.cfg'), ANSIBLE_NOCOLOR='1')
-    done = subprocess.run(command + list(options), cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    results = parse(done.stdout.decode('utf-8'))
-    assert len(results) == 3, (done.stdout + done.stderr).decode('utf-8')
+    command = [command[0], '-i', os.environ['MOLECULE_INVENTORY_FILE']] + command[1:]
+    done = subprocess.run(command, cwd=root, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode, done.stdout.decode('utf-8')
+
+
+def ad_hoc(module, arguments, *options, hosts=tuple(BY_ROLE + [BY_HAND])):
+    """Calls a module on hosts, all at once; the results by host."""
+    dummy, output = call(['ansible', ','.join(hosts), '-b', '-m', module, '-a', json.dumps(arguments) if arguments else ''] + list(options))
+    results = parse(output)
+    assert sorted(results) == sorted(hosts), output
     return results
+
+
+def playbook(name, extra, fails=None):
+    """Runs a playbook with variables; its output. With `fails`, it has to fail and to say that."""
+    code, output = call(['ansible-playbook', name, '-e', json.dumps(extra)])
+    if fails is None:
+        assert code == 0, output
+    else:
+        assert code != 0 and fails in output, output
+    return output
 
 
 def quartet(arguments, repeats=False):

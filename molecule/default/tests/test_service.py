@@ -32,6 +32,10 @@ def test_what_a_vassal_sets_wins_over_the_defaults(host, site):
     assert facts['title'] == u'皇帝'
 
 
+def test_an_application_opens_files_as_utf_8_on_a_host_without_a_locale(site):
+    assert site.facts('hello')['encoding'] == 'UTF-8'
+
+
 def test_a_rack_application_runs_with_the_defaults(host, site):
     facts = site.facts('stone')
     assert facts['greeting'] == u'Grüße vom Stein'

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # A Rack application that tells how it is run. An object, as uWSGI takes no lambda from Rack 3 (Debian 13); ASCII only,
-# as Ruby without a locale reads nothing else.
+# as Ruby inside uWSGI reads nothing else, whatever the locale.
 require 'json'
 
 class Stone

@@ -1,0 +1,170 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the module makes of a host on which things are not as they should be, by accident or by a user of /run/uwsgi.
+
+On the newest of the role's hosts and on the one that was set up by hand.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+from concurrent.futures import ThreadPoolExecutor
+
+import conftest
+import pytest
+
+HOSTS = (conftest.BY_ROLE[-1], conftest.BY_HAND)
+LINK = '/etc/uwsgi/apps-enabled/hello.ini'
+# Listens in the place of the application, as its user, and takes what comes.
+IMPOSTOR = (
+    'import os, socket, time; s = socket.socket(socket.AF_UNIX); os.path.exists("{0}") and os.unlink("{0}"); '
+    's.bind("{0}"); s.listen(5); time.sleep(600)'
+).format('/run/uwsgi/hello.socket')
+
+
+def ad_hoc(module, arguments, *options):
+    return conftest.ad_hoc(module, arguments, *options, hosts=HOSTS)
+
+
+@pytest.fixture(scope='module')
+def sites(sites):
+    return dict((name, sites[name]) for name in HOSTS)
+
+
+@pytest.fixture(autouse=True)
+def restored(sites):
+    """Whatever a test did, the next one finds the application enabled and answering."""
+    yield
+    everywhere(sites, 'systemctl start uwsgi.service; ln -sfn ../apps-available/hello.ini %s', LINK)
+    results = ad_hoc('uwsgi_vassal', dict(name='hello'))
+    assert not any(result['failed'] for result in results.values()), results
+
+
+def everywhere(sites, command, *args):
+    with ThreadPoolExecutor(len(sites)) as pool:
+        return dict(zip(sites, pool.map(lambda site: site.host.check_output(command, *args), sites.values())))
+
+
+def refused(sites, arguments, *words):
+    """The call fails on all hosts and says the words; the application's master is left alone."""
+    for key, result in ad_hoc('uwsgi_vassal', arguments).items():
+        assert result['failed'], '%s: %s' % (key, result)
+        for word in words:
+            assert word in result['msg'], '%s: %s' % (key, result)
+
+
+@pytest.mark.parametrize(
+    'forged, state',
+    [('$!', 'restarted'), ('', 'reloaded'), ('nonsense', 'disabled'), ('-1', 'restarted')],
+    ids=['another', 'empty', 'nonsense', 'all'],
+)
+def test_a_forged_pidfile_is_not_believed(sites, forged, state):
+    bystanders = everywhere(
+        sites, 'su -s /bin/sh -c "sleep 300 > /dev/null 2>&1 & echo %s > /tmp/forged; echo \\$!" www-data; cp /tmp/forged /run/uwsgi/hello.pid' % forged.replace('$', '\\$')
+    )
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state=state)).items():
+        assert not result['failed'], '%s: %s' % (key, result)
+        sites[key].host.check_output('kill %s', bystanders[key].split()[-1])  # fails if it does not live
+
+
+def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
+    everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup python3 -c '%s' > /dev/null 2>&1 < /dev/null &" % IMPOSTOR)
+    everywhere(sites, 'for i in $(seq 50); do pgrep -f "s.[b]ind" > /dev/null && break; sleep 0.1; done; sleep 0.5')
+    refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).items():
+        assert not result['failed'], '%s: %s' % (key, result)
+        assert sites[key].facts('hello')['master'] == result['vassals'][0]['after']['pid']
+    everywhere(sites, 'pkill -f "s.[b]ind"')
+
+
+def test_a_socket_that_was_removed_is_told_and_a_restart_brings_it_back(sites):
+    everywhere(sites, 'rm /run/uwsgi/hello.socket')
+    refused(sites, dict(name='hello', timeout=30), '/run/uwsgi/hello.socket', 'restart it')
+    for result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).values():
+        assert not result['failed'], result
+    assert all(site.get('hello')[0] == 200 for site in sites.values())
+
+
+@pytest.mark.parametrize('forge', ['ln -s /etc/motd', 'mkfifo', 'touch'])
+def test_a_forged_fifo_is_not_written(sites, forge):
+    config = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}
+    ad_hoc('uwsgi_vassal', dict(name='guest', config=config))
+    everywhere(sites, 'rm /run/uwsgi/guest.fifo; %s /run/uwsgi/guest.fifo' % forge)
+    refused(sites, dict(name='guest', state='reloaded', method='chain'), '/run/uwsgi/guest.fifo', 'restart it')
+    ad_hoc('uwsgi_vassal', dict(name='guest', state='absent'))
+
+
+def test_a_log_that_leads_elsewhere_is_not_shown(sites):
+    config = {'plugin': 'python3', 'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}
+    everywhere(sites, 'ln -sf /etc/shadow /var/log/uwsgi/guest.log')
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='guest', config=config, timeout=20)).items():
+        assert result['failed'] and 'root:' not in result['msg'], '%s: %s' % (key, result)
+    everywhere(sites, 'rm /var/log/uwsgi/guest.log')
+
+
+@pytest.mark.parametrize('state', ['enabled', 'restarted'])
+def test_a_link_to_another_file_is_told(sites, state):
+    everywhere(sites, 'cp /etc/uwsgi/apps-available/hello.ini /srv/elsewhere.ini; ln -sfn /srv/elsewhere.ini %s', LINK)
+    refused(sites, dict(name='hello', state=state), '/srv/elsewhere.ini', 'Remove that link')
+
+
+def test_an_application_that_is_linked_from_elsewhere_is_driven_as_any(sites):
+    everywhere(sites, 'mv /etc/uwsgi/apps-available/hello.ini /srv/hello.ini; ln -sfn /srv/hello.ini %s', LINK)
+    try:
+        for state, changed in ('enabled', False), ('restarted', True), ('reloaded', True), ('enabled', False):
+            for key, result in ad_hoc('uwsgi_vassal', dict(name='h*', state=state)).items():
+                assert not result['failed'] and result['changed'] is changed, '%s: %s' % (key, result)
+        refused(sites, dict(name='hello', content='[uwsgi]'), '/srv/hello.ini', 'move it')
+    finally:
+        everywhere(sites, 'mv /srv/hello.ini /etc/uwsgi/apps-available/hello.ini')
+
+
+def test_a_pattern_restarts_what_is_enabled_and_nothing_else(sites):
+    everywhere(sites, 'cp /etc/uwsgi/apps-available/hello.ini /etc/uwsgi/apps-available/hello2.ini')
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='hello*', state='restarted')).items():
+        assert [vassal['name'] for vassal in result['vassals']] == ['hello'], '%s: %s' % (key, result)
+    ad_hoc('uwsgi_vassal', dict(name='hello2', state='absent'))
+
+
+@pytest.mark.parametrize('state', ['enabled', 'restarted'])
+def test_a_dangling_link_is_told(sites, state):
+    everywhere(sites, 'ln -sfn ../apps-available/gone.ini /etc/uwsgi/apps-enabled/gone.ini')
+    refused(sites, dict(name='gone', state=state), 'there is no /etc/uwsgi/apps-available/gone.ini', 'config or content')
+    for result in ad_hoc('uwsgi_vassal', dict(name='gone', state='absent')).values():
+        assert result['vassals'][0]['actions'] == ['unlink'], result
+
+
+def test_a_file_in_the_place_of_the_link_is_not_lost(sites):
+    everywhere(sites, 'rm %s; cp /etc/uwsgi/apps-available/hello.ini %s' % (LINK, LINK))
+    refused(sites, dict(name='hello', state='disabled'), 'would be lost')
+
+
+@pytest.mark.parametrize('state', ['enabled', 'restarted'])
+def test_an_emperor_that_does_not_run_is_told(sites, state):
+    everywhere(sites, 'systemctl stop uwsgi.service')
+    refused(sites, dict(name='hello', state=state), 'the Emperor does not run', 'systemctl start uwsgi.service')
+
+
+@pytest.mark.parametrize('name', ['../apps-available/hello', 'a:b', ''])
+def test_a_name_that_is_no_name_is_refused(sites, name):
+    before = everywhere(sites, 'ls -lR /etc/uwsgi /run/uwsgi')
+    refused(sites, dict(name=[name], state='absent'))
+    assert everywhere(sites, 'ls -lR /etc/uwsgi /run/uwsgi') == before
+
+
+def test_of_two_runs_at_once_the_later_finds_what_the_earlier_left(sites):
+    with ThreadPoolExecutor(2) as pool:
+        calls = [call.result() for call in [pool.submit(ad_hoc, 'uwsgi_vassal', dict(name='hello', state='restarted')) for dummy in range(2)]]
+    for key, site in sites.items():
+        runs = [call[key]['vassals'][0] for call in calls]
+        assert sorted(run['before']['pid'] == other['after']['pid'] for run, other in (runs, runs[::-1])) == [False, True], '%s: %s' % (key, runs)
+        assert site.facts('hello')['master'] in [run['after']['pid'] for run in runs]
+
+
+@pytest.mark.parametrize('module', ['uwsgi_vassal', 'uwsgi_vassal_info'])
+def test_without_root_nothing_is_claimed(module):
+    for key, result in ad_hoc(module, dict(name='hello'), '-e', 'ansible_become=false').items():
+        assert result['failed'] and 'become: true' in result['msg'], '%s: %s' % (key, result)

@@ -1,0 +1,26 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What another run of the site playbook does when something was changed."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+from conftest import BY_ROLE, playbook
+
+
+def test_changed_defaults_reach_the_vassals_by_a_reload_once(sites):
+    sites = dict((name, sites[name]) for name in BY_ROLE)
+    before = dict((name, site.facts('hello')) for name, site in sites.items())
+    extra = dict(emperor_hosts='emperor', emperor_defaults={'harakiri': 77})
+    # the first run is lost on its way, between the file and the reload
+    playbook('uwsgi.emperor.site', dict(extra, emperor_options={'nonesuch': 1}), fails='nonesuch')
+    assert all('77' not in site.facts('hello')['harakiri'] for site in sites.values())
+    playbook('uwsgi.emperor.site', extra)
+    after = dict((name, site.facts('hello')) for name, site in sites.items())
+    assert all('77' in facts['harakiri'] for facts in after.values())
+    assert all(after[name]['master'] == before[name]['master'] for name in sites)
+    recap = playbook('uwsgi.emperor.site', extra)
+    assert recap.count('changed=0 ') == len(sites), recap
