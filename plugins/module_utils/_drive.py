@@ -245,6 +245,9 @@ class Job(object):
                 self.fail('it runs as process %d, but can not be reached: %s; restart it' % (pid, self.seen))
             return False
         self._socketless = None
+        if not self._knock.connected:
+            self.seen = 'the queue of %s is full' % self._knock.address
+            return False
         if self.plan.mode is None:
             # nothing is done to it, and it may be busy
             over = over or host.settled(pid)

@@ -465,7 +465,7 @@ class Host(object):
                     result.add(filename)
             elif conversation.problem:
                 continue
-            elif entry is not None or self.settled(pid):
+            elif conversation.connected and (entry is not None or self.settled(pid)):
                 result.add(filename)
             else:
                 asked[filename] = conversation

@@ -52,6 +52,7 @@ class Conversation(object):
 
     With a message, it is sent and what comes back is kept. Without one the connection is closed for writing at once: a
     worker that takes it hangs up, and no request is made and no line is logged. `problem` says why there is no talking.
+    Until it is `connected` (the queue of a listener may be full) nobody knows who listens.
     """
 
     def __init__(self, address, owners, message=None):
@@ -61,7 +62,7 @@ class Conversation(object):
         self.answer = b''
         self._owners = owners
         self._rest = message
-        self._connected = False
+        self.connected = False
         self._connection = None
         try:
             self._connection, self._target = _open(address)
@@ -80,7 +81,7 @@ class Conversation(object):
         return self.over
 
     def _go_on(self):
-        if not self._connected:
+        if not self.connected:
             code = self._connection.connect_ex(self._target)
             if code not in (0, errno.EISCONN):
                 raise OSError(code, os.strerror(code))
@@ -88,7 +89,7 @@ class Conversation(object):
             if pid and pid not in self._owners:
                 self._end('process %d, which is not its own, listens on %s' % (pid, self.address))
                 return
-            self._connected = True
+            self.connected = True
             if self._rest is None:
                 self._connection.shutdown(socket.SHUT_WR)
         while self._rest:

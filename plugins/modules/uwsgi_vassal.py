@@ -236,6 +236,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible.module_utils.common.validation import check_type_str
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, drive
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
@@ -295,10 +296,12 @@ def wishes(params, host):
         config, content, probe = value.get('config'), value.get('content'), value.get('probe')
         if config is not None and not isinstance(config, dict):
             raise VassalError('vassals: %s: config is not a dict.' % to_native(name))
-        if content is not None and not isinstance(content, (type(u''), str)):
+        try:
+            content = None if content is None else to_text(check_type_str(content, allow_conversion=False))
+        except TypeError:
             raise VassalError('vassals: %s: content is not a text.' % to_native(name))
         probe = params['probe'] if probe is None else check_probe(to_native(name), probe)
-        result.append(Wish(name, state, config, None if content is None else to_text(content), probe))
+        result.append(Wish(name, state, config, content, probe))
     return result
 
 

@@ -21,7 +21,7 @@ LINK = '/etc/uwsgi/apps-enabled/hello.ini'
 # Listens in the place of the application, as its user, and takes what comes.
 IMPOSTOR = (
     'import os, socket, time; s = socket.socket(socket.AF_UNIX); os.path.exists("{0}") and os.unlink("{0}"); '
-    's.bind("{0}"); s.listen(5); time.sleep(600)'
+    's.bind("{0}"); s.listen(128); time.sleep(600)'
 ).format('/run/uwsgi/hello.socket')
 
 
@@ -62,9 +62,8 @@ def refused(sites, arguments, *words):
     ids=['another', 'empty', 'nonsense', 'all'],
 )
 def test_a_forged_pidfile_is_not_believed(sites, forged, state):
-    bystanders = everywhere(
-        sites, 'su -s /bin/sh -c "sleep 300 > /dev/null 2>&1 & echo %s > /tmp/forged; echo \\$!" www-data; cp /tmp/forged /run/uwsgi/hello.pid' % forged.replace('$', '\\$')
-    )
+    bystander = 'sleep 300 > /dev/null 2>&1 & echo %s > /run/uwsgi/hello.new; mv /run/uwsgi/hello.new /run/uwsgi/hello.pid; echo $!' % forged
+    bystanders = everywhere(sites, 'su -s /bin/sh -c %s www-data', bystander)
     for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state=state)).items():
         assert not result['failed'], '%s: %s' % (key, result)
         sites[key].host.check_output('kill %s', bystanders[key].split()[-1])  # fails if it does not live
@@ -73,11 +72,13 @@ def test_a_forged_pidfile_is_not_believed(sites, forged, state):
 def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
     everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup python3 -c '%s' > /dev/null 2>&1 < /dev/null &" % IMPOSTOR)
     everywhere(sites, 'for i in $(seq 50); do pgrep -f "s.[b]ind" > /dev/null && break; sleep 0.1; done; sleep 0.5')
-    refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
-    for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).items():
-        assert not result['failed'], '%s: %s' % (key, result)
-        assert sites[key].facts('hello')['master'] == result['vassals'][0]['after']['pid']
-    everywhere(sites, 'pkill -f "s.[b]ind"')
+    try:
+        refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
+        for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).items():
+            assert not result['failed'], '%s: %s' % (key, result)
+            assert sites[key].facts('hello')['master'] == result['vassals'][0]['after']['pid']
+    finally:
+        everywhere(sites, 'pkill -f "s.[b]ind"')
 
 
 def test_a_socket_that_was_removed_is_told_and_a_restart_brings_it_back(sites):

@@ -19,8 +19,11 @@ TEXT = b'[uwsgi]\nworkers = 2\n'
 class FakeConversation(object):
     """A connection to a vassal that takes it, or has a problem; its answer is a status."""
 
-    def __init__(self, taken, problem=None, status=None):
+    address = '/run/uwsgi/a.socket'
+
+    def __init__(self, taken, problem=None, status=None, connected=True):
         self.taken = taken
+        self.connected = connected
         self.problem = problem
         self.status = status
 
@@ -40,6 +43,7 @@ class FakeHost(object):
         self._options = dict((key.replace('_', '-'), value) for key, value in options.items())
         self.flaw = None
         self.problem = None
+        self.connected = True
         self.statuses = []
 
     def clock(self):
@@ -57,7 +61,7 @@ class FakeHost(object):
 
     def converse(self, filename, pid, message=None):
         if message is None:
-            return FakeConversation(lambda: self.present()[2], self.problem)
+            return FakeConversation(lambda: self.present()[2], self.problem, connected=self.connected)
         self.did.append('probe')
         return FakeConversation(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
 
@@ -245,7 +249,8 @@ def test_what_does_not_run_is_only_unlinked(processes):
 
 def test_a_chain_reload_is_told_to_the_fifo(processes):
     host = FakeHost([(0, (10, [11, 12], True)), (1.0, (10, [12, 13], True)), (2.0, (10, [13, 14], True))])
-    job = run(host, processes, Situation('a', **dict(UP, workers=[11, 12])), 'reloaded', method='chain')
+    up = dict(UP, workers=[11, 12])
+    job = run(host, processes, Situation('a', **up), 'reloaded', method='chain')
     assert job.failure is None and host.did == [('fifo', 10, b'c')] and job.elapsed >= 2.0
 
 
@@ -273,6 +278,13 @@ def test_a_socket_that_is_not_its_own_is_told_before_the_timeout(processes):
     host.problem = 'process 99, which is not its own, listens on /run/uwsgi/a.socket'
     job = run(host, processes, Situation('a', **UP), 'enabled')
     assert 'process 99' in job.failure and 'restart it' in job.failure and job.elapsed < 10
+
+
+def test_a_listener_with_a_full_queue_is_not_taken_for_the_vassal(processes):
+    host = FakeHost([(0, (10, [11], False))])
+    host.connected = False
+    job = run(host, processes, Situation('a', **UP), 'enabled', timeout=3)
+    assert job.failure == 'after 3 s: the queue of /run/uwsgi/a.socket is full'
 
 
 def test_an_open_socket_without_an_application_fails(processes):
