@@ -31,7 +31,7 @@ THROTTLED = 3.0
 PATIENCE = 2.0
 # A socket that is not there, or not the vassal's own, after so long will not become so.
 SOCKETLESS = 5.0
-# A probe that got a wrong answer is sent again: the application may still warm up.
+# A probe that got a wrong answer is sent again, as the application may still warm up, and so is a foreign socket asked.
 PROBE_AGAIN = 0.5
 
 
@@ -68,6 +68,7 @@ class Job(object):
         self._forgiven = False
         self._attempts = None
         self._knock = None
+        self._knock_at = 0.0
         self._request = None
         self._request_at = 0.0
 
@@ -232,8 +233,10 @@ class Job(object):
         asleep = host.asleep(self.filename, pid)
         if entry is not None and not asleep and (not entry.get('accepting') or entry.get('cursed')):
             return False
-        if self._knock is None or self._knock.problem:
+        if self._knock is None or self._knock.problem and now >= self._knock_at:
             self._knock = host.converse(self.filename, pid)
+            # what we say to a stranger fills his queue
+            self._knock_at = now + PROBE_AGAIN if self._knock and self._knock.foreign else now
         if self._knock is None:
             # it listens where we can't ask; its stats, or that it has had workers for a while, must do
             return entry is not None or host.settled(pid)

@@ -59,6 +59,7 @@ class Conversation(object):
         self.address = address
         self.over = False
         self.problem = None
+        self.foreign = False  # whether somebody else listens
         self.answer = b''
         self._owners = owners
         self._rest = message
@@ -87,6 +88,7 @@ class Conversation(object):
                 raise OSError(code, os.strerror(code))
             pid = _listener(self._connection)
             if pid and pid not in self._owners:
+                self.foreign = True
                 self._end('process %d, which is not its own, listens on %s' % (pid, self.address))
                 return
             self.connected = True

@@ -23,6 +23,7 @@ class FakeConversation(object):
 
     def __init__(self, taken, problem=None, status=None, connected=True):
         self.taken = taken
+        self.foreign = bool(problem)
         self.connected = connected
         self.problem = problem
         self.status = status
@@ -44,6 +45,7 @@ class FakeHost(object):
         self.flaw = None
         self.problem = None
         self.connected = True
+        self.knocks = 0
         self.statuses = []
 
     def clock(self):
@@ -61,6 +63,7 @@ class FakeHost(object):
 
     def converse(self, filename, pid, message=None):
         if message is None:
+            self.knocks += 1
             return FakeConversation(lambda: self.present()[2], self.problem, connected=self.connected)
         self.did.append('probe')
         return FakeConversation(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
@@ -278,6 +281,7 @@ def test_a_socket_that_is_not_its_own_is_told_before_the_timeout(processes):
     host.problem = 'process 99, which is not its own, listens on /run/uwsgi/a.socket'
     job = run(host, processes, Situation('a', **UP), 'enabled')
     assert 'process 99' in job.failure and 'restart it' in job.failure and job.elapsed < 10
+    assert host.knocks < 20
 
 
 def test_a_listener_with_a_full_queue_is_not_taken_for_the_vassal(processes):
