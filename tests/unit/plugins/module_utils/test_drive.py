@@ -252,8 +252,8 @@ def test_what_does_not_run_is_only_unlinked(processes):
 
 def test_a_chain_reload_is_told_to_the_fifo(processes):
     host = FakeHost([(0, (10, [11, 12], True)), (1.0, (10, [12, 13], True)), (2.0, (10, [13, 14], True))])
-    up = dict(UP, workers=[11, 12])
-    job = run(host, processes, Situation('a', **up), 'reloaded', method='chain')
+    found = Situation('a', text=TEXT, link='right', pid=10, workers=[11, 12], accepting=True, mtime=50.0)
+    job = run(host, processes, found, 'reloaded', method='chain')
     assert job.failure is None and host.did == [('fifo', 10, b'c')] and job.elapsed >= 2.0
 
 
