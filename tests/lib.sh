@@ -60,3 +60,39 @@ need() {
     quietly apt.log "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get -qq -y -o DPkg::Lock::Timeout=300 install "$@" || die "$* can't be installed"
 }
+
+# remove CONTAINER: one that has not finished booting needs a second time
+remove() {
+    for _ in 1 2; do
+        podman container exists "$1" || return 0
+        podman rm --force --time 0 "$1" > /dev/null || true
+    done
+    ! podman container exists "$1" || die "podman does not remove $1: see podman ps --all"
+}
+
+# booted CONTAINER: waits until its systemd is up
+booted() {
+    local state
+    for _ in {1..60}; do
+        state=$(podman exec "$1" systemctl is-system-running 2> /dev/null) || true
+        case $state in running | degraded) return ;; esac
+        sleep 0.5
+    done
+    podman logs --tail 20 "$1" >&2
+    die "systemd in $1 is still '$state' after 30 s"
+}
+
+# play LOG COMMAND [ARG ...]: an ansible-playbook; shows the name of each task and the seconds until it began, the rest is added to the log
+play() {
+    local log=$1 start=$SECONDS line
+    shift
+    "$@" 2>&1 | tee -a "$log" |
+        while IFS= read -r line; do
+            case $line in
+                'TASK ['*) line=${line#TASK [} && printf '   %3d s  %s\n' $((SECONDS - start)) "${line%%] \**}" ;;
+            esac
+        done || {
+        sed -n '/^fatal: \|^failed: \|^ERROR\|^\[ERROR\]/,$p' "$log" >&2
+        die "the playbook failed (all of its output: $log)"
+    }
+}

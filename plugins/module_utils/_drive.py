@@ -60,7 +60,7 @@ class Job(object):
         self.deadline = 0.0
         self._pid = situation.pid
         self._deaths = 0
-        self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'draining', 'signal', 'killed'
+        self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'draining', 'drained', 'killed'
         self._asked_at = 0.0
         self._absent = None
         self._socketless = None

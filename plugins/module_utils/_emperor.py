@@ -367,12 +367,10 @@ class Host(object):
 
     def signal_vassal(self, pid, number):
         """Signals a vassal's master, after a last look that it still is a child of the Emperor."""
-        found = process(pid)
-        if found and found[0] == self.emperor:
-            self._kill(pid, number)
+        self.signal_workers(pid, [pid], number)
 
     def signal_workers(self, pid, workers, number):
-        """Signals those of `workers` that are still the vassal's: children of its master, itself a child of the Emperor."""
+        """Signals those of `workers` that are still the vassal's: its master, a child of the Emperor, and children of that."""
         if (process(pid) or (None,))[0] == self.emperor:
             for worker in sorted(set(workers) & set(children(pid) + [pid])):
                 self._kill(worker, number)
