@@ -25,8 +25,8 @@ IMPOSTOR = (
 ).format('/run/uwsgi/hello.socket')
 
 
-def ad_hoc(module, arguments, *options):
-    return conftest.ad_hoc(module, arguments, *options, hosts=HOSTS)
+def ad_hoc(module, arguments, *options, times=1):
+    return conftest.ad_hoc(module, arguments, *options, hosts=HOSTS, times=times)
 
 
 @pytest.fixture(scope='module')
@@ -157,8 +157,7 @@ def test_a_name_that_is_no_name_is_refused(sites, name):
 
 
 def test_of_two_runs_at_once_the_later_finds_what_the_earlier_left(sites):
-    with ThreadPoolExecutor(2) as pool:
-        calls = [call.result() for call in [pool.submit(ad_hoc, 'uwsgi_vassal', dict(name='hello', state='restarted')) for dummy in range(2)]]
+    calls = ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted'), times=2)
     for key, site in sites.items():
         runs = [call[key]['vassals'][0] for call in calls]
         assert sorted(run['before']['pid'] == other['after']['pid'] for run, other in (runs, runs[::-1])) == [False, True], '%s: %s' % (key, runs)
