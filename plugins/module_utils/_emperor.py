@@ -236,11 +236,14 @@ class Host(object):
         """What a vassal's file and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
         return self._read_file(filename)[1]
 
-    def lint(self, filename, text=None):
-        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences."""
+    def lint(self, filename, text=None, strict=True):
+        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences.
+
+        strict: whether a text with an option that uWSGI does not know, and passes over, is wrong.
+        """
         if not os.path.exists(self.binary):
             return []
-        return self._read_file(filename)[0] if text is None else self._read_text(filename, text)
+        return self._read_file(filename)[0] if text is None else self._read_text(filename, text, strict)
 
     def _read_file(self, filename):
         """(complaints, options) of a vassal's file, asked once."""
@@ -250,16 +253,16 @@ class Host(object):
             self._readings[filename] = complaints(rc, err), options
         return self._readings[filename]
 
-    def _read_text(self, filename, text):
-        """The complaints about a text in strict mode, which knows misspelt options; its options are kept until it is written."""
+    def _read_text(self, filename, text, strict):
+        """The complaints about a text, in strict mode also of misspelt options; its options are kept until it is written."""
         staged = tempfile.mkdtemp(prefix='uwsgi_vassal-')
         try:
             with open('%s/%s' % (staged, filename), 'wb') as handle:
                 handle.write(text)
             command = self._command(filename)
-            rc, err, options = self._get(command[:1] + ['--strict'] + command[1:], OPTIONS, staged)
+            rc, err, options = self._get(command[:1] + ['--strict'] * strict + command[1:], OPTIONS, staged)
             found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
-            if rc != 0:
+            if rc != 0 and strict:
                 # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder
                 rc, err, options = self._get(command, OPTIONS, staged)
                 lenient = complaints(rc, err)

@@ -118,9 +118,8 @@ def render(config):
     return u'\n'.join(lines) + u'\n'
 
 
-def ini_options(text):
-    """The set of (option, value) in an INI text; what uWSGI passes over is left out."""
-    options = set()
+def ini_lines(text):
+    """The (section, option, value) triples of an INI text in their order; what uWSGI passes over is left out."""
     section = None
     for line in to_text(text, errors='surrogate_or_replace').splitlines():
         line = line.strip()
@@ -130,20 +129,24 @@ def ini_options(text):
             section = line
             continue
         key, dummy, value = line.partition(u'=')
-        options.add((section, key.strip(), value.strip()))
-    return options
+        yield section, key.strip(), value.strip()
 
 
 def reload_serves(old, new, extension):
     """Whether a graceful reload applies all of the change from the text `old` to `new`, or a restart is due."""
     if old is None or extension != '.ini':
         return False
-    return set(option for dummy, option, dummy in ini_options(old) ^ ini_options(new)) <= RELOADABLE
+    return set(option for dummy, option, dummy in set(ini_lines(old)) ^ set(ini_lines(new))) <= RELOADABLE
+
+
+def is_true(value):
+    """Whether uWSGI takes a flag's value for true (uwsgi_opt_true() in core/uwsgi.c)."""
+    return value.lower() not in ('false', 'no', '0', 'off')
 
 
 def is_set(options, name):
-    """Whether uWSGI takes a flag among options for set (uwsgi_opt_true() in core/uwsgi.c)."""
-    return name in options and options[name].lower() not in ('false', 'no', '0', 'off')
+    """Whether a flag is among options and true."""
+    return name in options and is_true(options[name])
 
 
 class Situation(object):
