@@ -2,8 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-SCENARIO ?= default
-
 .PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule benchmark
 
 help: ## say what there is (the default)
@@ -16,7 +14,7 @@ demo-clean: ## remove the demo's container
 	@demo/clean
 
 test: ## all tests
-	@tests/run lint sanity unit molecule
+	@tests/run molecule lint sanity unit
 
 test-lint: ## yamllint, ansible-lint, shellcheck
 	@tests/run lint
@@ -27,8 +25,8 @@ test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs 
 test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
-molecule: ## one scenario on Debian 11, 12 and 13 (SCENARIO=default)
-	@SCENARIO=$(SCENARIO) tests/run molecule
+molecule: ## the scenarios in containers, or one of them (SCENARIO=default)
+	@SCENARIO="$(SCENARIO)" tests/run molecule
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
 	@tests/run benchmark

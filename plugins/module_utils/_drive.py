@@ -195,14 +195,13 @@ class Job(object):
     def _rise(self, host, view, now, pid):
         """Watches a vassal that shall come up, or whose reload shall end."""
         attempts = view.blacklist.get(self.filename, 0)
-        if self._attempts is None:
-            self._attempts = attempts
+        # once forgiven they count from nothing again
+        self._attempts = attempts if self._attempts is None else min(self._attempts, attempts)
         self._absent = (self._absent or now) if pid is None else None
         if pid is None:
             self.seen = 'no process of it runs'
             if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
                 self._forgiven = self.to_forgive = True
-                self._attempts = 0
         elif self.plan.mode == 'reload' and pid == self.before.pid and self._old_workers(pid):
             self.seen = 'workers of process %d have not ended their work yet' % pid
             if self._asked == 'left' and now > self.started + PATIENCE:

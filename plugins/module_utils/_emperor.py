@@ -691,6 +691,12 @@ class Host(object):
                 break
         else:
             journal = [line for line in journal if filename in line]
-        if journal and (not lines or find_reason(journal)):
+        if find_reason(journal):
             return 'journalctl -u %s' % self.unit, journal, find_reason(journal)
+        # one that was dying already may not have been started since: its log tells, if this Emperor's vassals wrote it
+        former = telling_start(self.log_lines(filename)[1])
+        if find_reason(former) and time.time() - os.stat(path).st_mtime < (age(self.emperor) or 0):
+            return path, former, find_reason(former)
+        if journal and not lines:
+            return 'journalctl -u %s' % self.unit, journal, None
         return path, lines, None

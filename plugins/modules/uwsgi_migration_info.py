@@ -195,6 +195,8 @@ class Migration(object):
 
     def _add(self, service, name, path, text, former, pid):
         """An application, with the text that its file has to have; it is refused if uWSGI does not take that."""
+        if path.endswith('.ini') and 'emperor' in dict(_migration.section_options(text)):
+            self.refusals.append('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, former, ENABLED))
         for problem in self.host.lint(os.path.basename(path), to_bytes(text), strict=False):
             self.refusals.append('%s: %s: %s.' % (name, path, problem))
         if pid is None:
@@ -261,8 +263,6 @@ class Migration(object):
             raise VassalError('%s: %s is no text in UTF-8.' % (name, target))
         ini = path.endswith('.ini')
         own = _migration.section_options(text) if ini else []
-        if 'emperor' in dict(own):
-            raise VassalError('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, target, ENABLED))
         options = _migration.inherited(given + _migration.environment(exported), own)
         if options and not ini:
             raise VassalError(

@@ -128,9 +128,9 @@ def ad_hoc(module, arguments, *options, hosts=tuple(BY_ROLE + [BY_HAND]), times=
     return calls if times > 1 else calls[0]
 
 
-def playbook(name, extra, fails=None):
+def playbook(name, extra, *options, fails=None):
     """Runs a playbook with variables; its output. With `fails`, it has to fail and to say that."""
-    code, output = call(['ansible-playbook', name, '-e', json.dumps(extra)])
+    code, output = call(['ansible-playbook', name, '-e', json.dumps(extra)] + list(options))
     if fails is None:
         assert code == 0, output
     else:

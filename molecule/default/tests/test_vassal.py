@@ -205,6 +205,19 @@ def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeo
     ad_hoc('uwsgi_vassal', dict(name='broken', state='absent'))
 
 
+def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it(sites):
+    link = 'echo 1/0 > /srv/mended.py; printf "[uwsgi]\nplugin = python3\nwsgi-file = /srv/mended.py\nneed-app = true\n" > %s; ln -s %s %s'
+    path = '/etc/uwsgi/apps-available/mended.ini'
+    for site in sites.values():
+        site.host.check_output(link, path, path, path.replace('available', 'enabled'))
+    time.sleep(8)
+    for site in sites.values():
+        site.host.check_output('cp /srv/hello/hello.py /srv/mended.py')
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='mended')).items():
+        assert not result['failed'] and result['vassals'][0]['after']['accepting'], '%s: %s' % (key, result)
+    ad_hoc('uwsgi_vassal', dict(name='mended', state='absent'))
+
+
 @pytest.mark.parametrize('change', [{'plugin': 'nonesuch'}, {'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}], ids=['refused', 'rolled-back'])
 def test_a_failed_change_leaves_the_former_application_running(sites, change):
     results = ad_hoc('uwsgi_vassal', dict(name='hello', config=dict(HELLO, **change), timeout=20))

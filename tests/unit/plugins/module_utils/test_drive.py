@@ -164,6 +164,15 @@ def test_a_vassal_that_the_emperor_throttles_is_told_before_the_timeout(processe
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
 
 
+def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(processes):
+    host = FakeHost([(0, (None, [], False)), (1, (10, [11], True))])
+    entries = {'accepting': 1, 'last_mod': 1}
+    host.look = lambda: View({'a.ini': 10}, {'a.ini': entries}, {}) if 'forgive' in host.did and host.now >= 1 else View({}, {}, {'a.ini': 7})
+    job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
+    assert job.failure is None
+    assert host.did == ['forgive']
+
+
 def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (1.1, (20, [21], False)), (1.2, (20, [21], True))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'restarted')
