@@ -151,8 +151,10 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, arguments, process
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
-AVAILABLE, ENABLED = '/etc/uwsgi/apps-available', '/etc/uwsgi/apps-enabled'
-INIT_SCRIPT, RIVAL = 'uwsgi.service', 'uwsgi-emperor.service'
+AVAILABLE = '/etc/uwsgi/apps-available'
+ENABLED = '/etc/uwsgi/apps-enabled'
+INIT_SCRIPT = 'uwsgi.service'
+RIVAL = 'uwsgi-emperor.service'
 RIVAL_INI = '/etc/uwsgi-emperor/emperor.ini'
 # The files that the init script starts (UWSGI_CONFFILE_TYPES in /usr/share/uwsgi/init/snippets).
 TYPES = re.compile(r'\.(db|ini|js|json|sqlite|sqlite3|xml|yaml|yml)\Z', re.IGNORECASE)
