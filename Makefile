@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule benchmark
+.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule benchmark matrix
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -30,3 +30,6 @@ molecule: ## the scenarios in containers, or one of them (SCENARIO=default)
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
 	@tests/run benchmark
+
+matrix: ## unit tests and the module in containers, by each ansible-core on each Python at hand; writes .cache/matrix.md
+	@tests/run matrix
