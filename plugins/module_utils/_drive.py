@@ -27,7 +27,7 @@ DEATHS = 3
 # A vassal that the Emperor, woken all the time, has not started for so long is one that it throttles.
 THROTTLED = 3.0
 # After so long a reload that was left to the Emperor (it saw a newer file) is asked for by a signal, a stop that a
-# master missed while it replaced itself is asked for again, and a master that outlives its killed workers is killed.
+# master missed while it began or replaced itself is asked for again, and a master that outlives its killed workers is killed.
 PATIENCE = 2.0
 # A socket that is not there, or not the vassal's own, after so long will not become so.
 SOCKETLESS = 5.0
@@ -60,7 +60,7 @@ class Job(object):
         self.deadline = 0.0
         self._pid = situation.pid
         self._deaths = 0
-        self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'draining', 'drained', 'killed'
+        self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'newborn', 'draining', 'drained', 'killed'
         self._asked_at = 0.0
         self._absent = None
         self._socketless = None
@@ -143,9 +143,16 @@ class Job(object):
             self._asked_at = now
             if host.masterless(self.filename):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
+            elif not self.before.workers and not host.asleep(self.filename, pid):
+                # it serves nobody, and newborn it takes no SIGTERM and may miss any signal
+                host.signal_vassal(pid, signal.SIGINT)
+                self._asked = 'newborn'
+                if gone:
+                    host.unlink(self.filename)
+                return
             elif host.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
                 host.signal_vassal(pid, signal.SIGTERM)
-            elif not wait or self.restores or not self.before.workers:
+            elif not wait or self.restores:
                 host.signal_vassal(pid, signal.SIGINT)
             elif not (gone and host.graceful):
                 # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
@@ -160,10 +167,7 @@ class Job(object):
             if gone:
                 host.unlink(self.filename)
             self._asked, self._asked_at = 'drained', now
-        elif self._asked == 'drained' and now > self._asked_at + PATIENCE:
-            host.signal_vassal(pid, signal.SIGINT)
-            self._asked_at = now
-        elif self._asked in ('signal', 'draining') and now > self.deadline:
+        elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline:
             host.signal_workers(pid, self.before.workers, signal.SIGKILL)
             if self._asked == 'draining' or not gone:
                 host.signal_vassal(pid, signal.SIGINT)
@@ -172,6 +176,9 @@ class Job(object):
             self._asked, self._asked_at, self.deadline = 'killed', now, now + max(timeout, 2 * PATIENCE)
             self.plan.actions.append('kill')
             self.warnings.append('%s: requests in flight had not ended after %d s; its workers were killed.' % (self.name, timeout))
+        elif self._asked in ('drained', 'newborn') and now > self._asked_at + PATIENCE:
+            host.signal_vassal(pid, signal.SIGINT)
+            self._asked_at = now
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
             host.signal_vassal(pid, signal.SIGKILL)
             self._asked_at = now

@@ -374,7 +374,8 @@ class Host(object):
 
     def signal_workers(self, pid, workers, number):
         """Signals those of `workers` that are still the vassal's: its master, a child of the Emperor, and children of that."""
-        if (process(pid) or (None,))[0] == self.emperor:
+        # until it has become uWSGI anew, a child would take the signal as its Emperor does: stop all vassals
+        if (process(pid) or (None,))[0] == self.emperor and arguments(pid) != arguments(self.emperor):
             for worker in sorted(set(workers) & set(children(pid) + [pid])):
                 self._kill(worker, number)
 

@@ -312,3 +312,13 @@ def test_what_just_started_is_given_time_to_settle(processes, monkeypatch):
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True))])
     run(host, processes, Situation('a', **UP), 'restarted')
     assert host.now >= 1.0 and host.did[0] == (10, signal.SIGHUP)
+
+
+@pytest.mark.parametrize('state', ['restarted', 'disabled'])
+def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
+    # it ignores SIGTERM until its hook is set, which is after its first worker
+    host = FakeHost([(0, (10, [], False)), (1.0, (10, [11], True)), (2.5, (None, [], False)), (2.6, (20, [21], True))], hook_master_start=GRACEFUL)
+    if state == 'disabled':
+        host.life.pop()
+    job = run(host, processes, Situation('a', text=TEXT, link='right', pid=10), state)
+    assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT)] * 2
