@@ -23,6 +23,8 @@ options:
   enabled_dir:
     description:
       - The directory of links that the Emperor watches.
+      - It may be O(available_dir) itself, as where Debian's C(uwsgi-emperor) has plain files in C(/etc/uwsgi-emperor/vassals). There is
+        no link then, the file itself is what is enabled, and C(disabled) is refused, since it would lose the file.
     type: path
     default: /etc/uwsgi/apps-enabled
   defaults:

@@ -33,6 +33,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     find_defect,
     find_reason,
     is_set,
+    lacks_mapping,
     split_extension,
     starts,
     telling_start,
@@ -47,6 +48,7 @@ SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
     'autoload', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
 )  # fmt: skip
+NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
@@ -133,6 +135,7 @@ class Host(object):
         self.unit = unit if '.' in unit else unit + '.service'
         self.available_dir = available_dir.rstrip('/')
         self.enabled_dir = enabled_dir.rstrip('/')
+        self.shared = os.path.realpath(self.available_dir) == os.path.realpath(self.enabled_dir)
         self.defaults = defaults
         self.emperor = None  # PID
         self.why_down = None
@@ -250,7 +253,10 @@ class Host(object):
         if filename not in self._readings:
             directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
             rc, err, options = self._get(self._command(filename), OPTIONS, directory)
-            self._readings[filename] = complaints(rc, err), options
+            found = complaints(rc, err)
+            if lacks_mapping(filename, _read('%s/%s' % (directory, filename)) or b''):
+                found.append(NO_MAPPING)
+            self._readings[filename] = found, options
         return self._readings[filename]
 
     def _read_text(self, filename, text, strict):
@@ -273,6 +279,8 @@ class Host(object):
                     found = complaints(rc, err, to_native(text, errors='surrogate_or_replace'))
         finally:
             shutil.rmtree(staged)
+        if lacks_mapping(filename, text):
+            found.append(NO_MAPPING)
         self._staged[filename] = found, options
         return found
 
@@ -560,7 +568,7 @@ class Host(object):
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
-        return Situation(name, extension, text, link, target, pid, workers, path=path, mtime=mtime)
+        return Situation(name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.shared)
 
     def write(self, filename, text, mtime):
         """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""

@@ -152,7 +152,9 @@ def is_set(options, name):
 class Situation(object):
     """What was found of one vassal: its file, its link and its processes."""
 
-    def __init__(self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None):
+    def __init__(
+        self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None, shared=False
+    ):
         self.name = name
         self.path = path or name + extension  # where the file is that it runs, or would run
         self.mtime = mtime  # of its file, in seconds since the epoch
@@ -162,6 +164,7 @@ class Situation(object):
         # no available one) or 'file' (no link at all)
         self.link = link
         self.target = target
+        self.shared = shared  # whether files and links have one directory: then the file itself is what is enabled
         self.pid = pid
         self.workers = frozenset(workers)  # without a master, its only process
         self.accepting = bool(pid and accepting)
@@ -225,7 +228,7 @@ def make_plan(situation, state, text=None, stale=None):
             '%s: there is no %s%s. Install the package that brings it, or give config or content.'
             % (s.name, s.path, '' if s.target is None else ' (but a link, %s)' % s.target)
         )
-    if s.link in ('file', 'elsewhere') and text is not None:
+    if s.link in ('file', 'elsewhere') and text is not None and not s.shared:
         raise VassalError(
             '%s: %s is what is enabled, and not by a link to an available file; move it to the directory of available vassals first.'
             % (s.name, s.target)
@@ -234,7 +237,7 @@ def make_plan(situation, state, text=None, stale=None):
     writes = text is not None and text != s.text
     if writes:
         actions.append('write')
-    if s.link in (None, 'dangling'):
+    if s.link in (None, 'dangling') and not s.shared:
         actions.append('link')
     mode = None
     if not s.pid:
@@ -299,15 +302,27 @@ def complaints(code, said, text=None):
         section = re.search(r'Can.t find section "([^"]*)" in \w+ configuration file', line)
         if section:
             found.append('it has no section [%s]' % section.group(1))
+        if 'unsupported YAML token' in line:
+            found.append('uWSGI understands only a part of its YAML: %s' % line.strip())
+        unread = re.search(r"unrecognized option '--(ini|xml|yaml|json)'", line)
+        if unread:
+            found.append('this uWSGI was built without %s files: %s' % (unread.group(1), line.strip()))
         directive = re.search(r'unknown config directive: (.*)', line)
         if directive:
             unknown = True
             if text is not None and '%%(%s)' % directive.group(1) not in text and not found:
                 found.append('%s is no option of this uWSGI and its plugins' % directive.group(1))
     if code != 0 and not found and not unknown:
-        lines = [line for line in said.splitlines() if line.strip()]
-        found.append(find_reason(lines) or (lines[-1].strip() if lines else 'uwsgi ended with %d' % code))
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        # a parser's first complaint is the one that counts
+        parser = next((line for line in lines if re.search(r'error parsing (JSON|YAML)|parser error :', line)), None)
+        found.append(parser or find_reason(lines) or (lines[-1] if lines else 'uwsgi ended with %d' % code))
     return found
+
+
+def lacks_mapping(filename, text):
+    """Whether a file is YAML without a block of the name uwsgi: uWSGI reads nothing of it, and says so of INI files only."""
+    return filename.endswith(('.yml', '.yaml')) and not re.search(br'(?m)^\s*["\']?uwsgi["\']?\s*:\s*(&\S+\s*)?(#.*)?$', text)
 
 
 def starts(lines):

@@ -372,7 +372,7 @@ def roll_back(host, failed, timeout):
             else:
                 actions.append('write')
         plan = Plan(actions)
-        if job.before.link in (None, 'dangling') and 'link' in job.plan.actions:
+        if 'link' in job.plan.actions and job.before.link in (None, 'dangling') or job.before.shared and job.before.text is None:
             actions.append('unlink')
             plan.mode, plan.wants_gone = 'stop', True
         else:
@@ -398,7 +398,8 @@ def roll_back(host, failed, timeout):
         elif again.plan.wants_up:
             job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
         else:
-            job.explained += '\nThe host is as it was: %s.' % ('its link is gone again' if 'unlink' in again.plan.actions else 'its former file is back')
+            gone = 'its %s is gone again' % ('file' if job.before.shared else 'link')
+            job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its former file is back')
 
 
 def run(module):

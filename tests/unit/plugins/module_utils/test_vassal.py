@@ -16,6 +16,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     expand,
     find_defect,
     find_reason,
+    lacks_mapping,
     make_plan,
     reload_serves,
     render,
@@ -33,6 +34,7 @@ LOADING = dict(text=TEXT, link='right', target='x', pid=10, workers=[11], accept
 STOPPING = dict(text=TEXT, pid=10, workers=[11], accepting=True)
 DANGLING = dict(link='dangling', target='x')
 FILE = dict(text=TEXT, link='file', target='x', pid=10, workers=[11], accepting=True)
+SHARED = dict(FILE, shared=True)
 ELSEWHERE = dict(text=TEXT, link='elsewhere', target='x', pid=10, workers=[11], accepting=True)
 WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], accepting=True)
 
@@ -67,6 +69,9 @@ WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], acceptin
         (RUNNING, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
         (DANGLING, 'absent', ['unlink'], 'stop'),
         (FILE, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
+        (SHARED, 'enabled', [], None),
+        (SHARED, 'restarted', ['restart'], 'restart'),
+        (SHARED, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
     ],
 )
 def test_a_plan_takes_a_situation_to_a_state(found, state, actions, mode):
@@ -88,6 +93,9 @@ def test_what_is_not_stale_is_left_alone(state):
         (RUNNING, b'[uwsgi]\nworkers = 3\n', ['write', 'reload']),
         (RUNNING, b'[uwsgi]\nworkers = 2\nuid = nobody\n', ['write', 'restart']),
         (DANGLING, TEXT, ['write', 'link', 'start']),
+        (SHARED, TEXT, []),
+        (SHARED, b'[uwsgi]\nworkers = 3\n', ['write', 'reload']),
+        (dict(shared=True), TEXT, ['write', 'start']),
     ],
 )
 def test_a_changed_text_is_written_and_applied(found, text, actions):
@@ -104,6 +112,7 @@ def test_a_changed_text_is_written_and_applied(found, text, actions):
         (dict(WRONG, text=None), 'restarted', None, 'Remove that link'),
         (FILE, 'disabled', None, 'would be lost'),
         (FILE, 'enabled', TEXT, 'not by a link'),
+        (SHARED, 'disabled', None, 'would be lost'),
         (ELSEWHERE, 'enabled', TEXT, 'not by a link'),
     ],
 )
@@ -205,6 +214,24 @@ def test_an_open_socket_without_an_application_is_seen():
     assert not find_defect(['WSGI app 0 ready in 0 seconds'], True)
 
 
+@pytest.mark.parametrize(
+    'text, lacking',
+    [
+        (b'uwsgi:\n  workers: 2\n', False),
+        (b'---\n# more\n"uwsgi": # ours\r\n  workers: 2\r\n', False),
+        (b'other:\n  a: 1\nuwsgi: &all\n  workers: 2\n', False),
+        (b'', True),
+        (b'other:\n  workers: 2\n', True),
+        (b'uwsgi: 2\n', True),
+        (b'{"uwsgi": {"workers": 2}}\n', True),
+        (b'# uwsgi:\n', True),
+    ],
+)
+def test_yaml_of_which_uwsgi_reads_nothing_is_seen(text, lacking):
+    assert lacks_mapping('a.yml', text) is lacks_mapping('a.yaml', text) is lacking
+    assert not lacks_mapping('a.json', text)
+
+
 PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: cannot open shared object file: No such file or directory !!!'
 
 
@@ -218,6 +245,21 @@ PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: 
         (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
         (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
         (1, "error parsing JSON data: string or '}' expected", None, ["error parsing JSON data: string or '}' expected"]),
+        (1, 'error parsing JSON data: parse error: premature EOF\n     {"a"\n    (right here) ------^\n', None, ['error parsing JSON data: parse error: premature EOF']),
+        (
+            1,
+            'a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b\n<a></b>\n   ^\na.xml:1: parser error : Premature end of data\n'
+            '[uWSGI] could not parse file a.xml.',
+            None,
+            ['a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b'],
+        ),
+        (0, 'unsupported YAML token 21 in uwsgi block', None, ['uWSGI understands only a part of its YAML: unsupported YAML token 21 in uwsgi block']),
+        (
+            1,
+            "uwsgi: unrecognized option '--xml'\ngetopt_long() error",
+            None,
+            ["this uWSGI was built without xml files: uwsgi: unrecognized option '--xml'"],
+        ),
     ],
 )
 def test_what_uwsgi_says_of_a_configuration_becomes_a_sentence(code, said, text, found):
