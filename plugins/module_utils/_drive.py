@@ -78,7 +78,7 @@ class Job(object):
 
     def begin(self, host, view, now, timeout):
         """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""
-        self.started = now
+        self.started = self._asked_at = now
         self.deadline = now + timeout
         self.began = int(time.time())
         actions = self.plan.actions
@@ -122,6 +122,10 @@ class Job(object):
                 # it ended by itself, so the Emperor starts it again
                 host.unlink(self.filename)
                 self._asked = 'signal'
+            elif pid not in (None, self.before.pid) and now > self._asked_at + PATIENCE:
+                # started anew before its link was gone, it is stopped in its first instants, and its workers may miss that
+                host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
+                self._asked_at = now
             self.seen = 'process %s still runs' % pid
             self.done = pid is None
         elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
@@ -135,7 +139,8 @@ class Job(object):
         """Has a vassal finish its requests and end; at the deadline its workers are killed.
 
         The Emperor's own stop loses requests in 2.0.7, and in later releases where emperor-graceful-shutdown is not
-        set. A master that is ending already takes no notice of it, so the link is removed once the master was asked.
+        set. A master that is ending already takes no notice of it, so the link is removed once the master was asked,
+        unless there is nothing to finish.
         """
         self.seen = 'process %d has not stopped yet' % pid
         gone = self.plan.mode == 'stop'
@@ -145,15 +150,13 @@ class Job(object):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
             elif not self.before.workers and not host.asleep(self.filename, pid):
                 # it serves nobody, and newborn it takes no SIGTERM and may miss any signal
-                host.signal_vassal(pid, signal.SIGINT)
+                self._end(host, pid, gone)
                 self._asked = 'newborn'
-                if gone:
-                    host.unlink(self.filename)
                 return
             elif host.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
                 host.signal_vassal(pid, signal.SIGTERM)
             elif not wait or self.restores:
-                host.signal_vassal(pid, signal.SIGINT)
+                self._end(host, pid, gone)
             elif not (gone and host.graceful):
                 # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
                 host.hang_up(self.filename, pid)
@@ -163,9 +166,7 @@ class Job(object):
             if gone:
                 host.unlink(self.filename)
         elif self._asked == 'draining' and not self._old_workers(pid):
-            host.signal_vassal(pid, signal.SIGINT)
-            if gone:
-                host.unlink(self.filename)
+            self._end(host, pid, gone)
             self._asked, self._asked_at = 'drained', now
         elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline:
             host.signal_workers(pid, self.before.workers, signal.SIGKILL)
@@ -182,6 +183,12 @@ class Job(object):
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
             host.signal_vassal(pid, signal.SIGKILL)
             self._asked_at = now
+
+    def _end(self, host, pid, gone):
+        """Ends a vassal that has nothing to finish. Its link goes first, or the Emperor may be quick enough to start it anew."""
+        if gone:
+            host.unlink(self.filename)
+        host.signal_vassal(pid, signal.SIGINT)
 
     def _old_workers(self, pid):
         return set(_emperor.children(pid) + [pid]) & self.before.workers

@@ -236,7 +236,7 @@ def test_a_file_of_a_vassal_that_is_restarted_keeps_its_time(processes):
     [
         (dict(hook_master_start=GRACEFUL), [(10, signal.SIGTERM), 'unlink']),
         (dict(graceful=True), ['unlink']),
-        (dict(), [(10, signal.SIGHUP), (10, signal.SIGINT), 'unlink']),
+        (dict(), [(10, signal.SIGHUP), 'unlink', (10, signal.SIGINT)]),
         (dict(master='false'), [(10, signal.SIGHUP), 'unlink']),
     ],
     ids=['hook', 'graceful-emperor', 'draining', 'masterless'],
@@ -322,3 +322,9 @@ def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
         host.life.pop()
     job = run(host, processes, Situation('a', text=TEXT, link='right', pid=10), state)
     assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT)] * 2
+
+
+def test_what_the_emperor_started_anew_before_the_link_was_gone_is_not_waited_for(processes):
+    host = FakeHost([(0, (10, [11], True)), (0.1, (20, [21], True)), (2.5, (20, [], False)), (2.6, (None, [], False))], hook_master_start=GRACEFUL)
+    job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert job.failure is None and host.did == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21])]
