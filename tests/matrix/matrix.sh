@@ -29,7 +29,7 @@ find_targets() {
             python_of[$version]=/usr/bin/python$version
         elif [ -e "$python" ] && prefix=$("$python" -c 'import sys; print(sys.prefix)') && [ "$prefix" != /usr ]; then
             suite_of[$version]=bookworm
-            python_of[$version]=$(readlink "$python")
+            python_of[$version]=$(readlink -f "$python")
             volumes+=(--volume "$prefix:$prefix:ro")
         fi
     done
