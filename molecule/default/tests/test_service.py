@@ -60,6 +60,11 @@ def test_systemd_knows_the_service_as_a_unit_and_not_as_an_init_script(host):
     assert sorted(shown) == ['ActiveState=active', 'FragmentPath=/etc/systemd/system/uwsgi.service', 'Type=notify', 'UnitFileState=enabled']
 
 
+def test_systemd_has_nothing_against_the_unit(host):
+    verified = host.run('systemd-analyze verify /etc/systemd/system/uwsgi.service')
+    assert [line for line in (verified.stdout + verified.stderr).splitlines() if 'uwsgi' in line] == []
+
+
 def test_an_application_of_the_init_script_runs_under_the_emperor_now(host, site, emperor_pid):
     if has_init_script(host):
         master = site.facts('legacy')['master']

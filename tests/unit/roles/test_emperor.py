@@ -1,0 +1,82 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role's templates hold for a host's versions of systemd and uWSGI: rendered by Ansible itself, for all of them at once."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+# Under Python 2.7 there are only the module_utils.
+pytest.importorskip('ansible.cli')
+
+ROLE = os.path.join(os.path.dirname(__file__), '..', '..', '..', 'roles', 'emperor')
+UNIT = 'etc/systemd/system/uwsgi.service'
+EMPEROR = 'etc/uwsgi/emperor.ini'
+DEFAULTS = 'etc/uwsgi/vassal-default.ini'
+# By systemd's manual pages: what Debian 8's knows, and what came with each of the later releases' (Debian 9 to 13).
+OLDEST = set(
+    'Description Documentation After Type NotifyAccess ExecStart ExecReload Environment EnvironmentFile Restart RestartSec KillMode '
+    'KillSignal TimeoutStopSec RuntimeDirectory LimitNOFILE WantedBy'.split()
+)
+NEWER = {
+    215: set(),
+    232: set(['RestrictRealtime', 'ProtectKernelModules', 'ProtectKernelTunables']),
+    241: set(['LockPersonality']),
+    247: set(['ProtectKernelLogs']),
+    252: set(),
+    257: set(),
+}
+
+
+def render(tmp_path, template, hosts, **variables):
+    """The options of a template's file by host, each a set of names; hosts: the first lines of the role's look at them."""
+    target = os.path.join(str(tmp_path), '{{ inventory_hostname }}')
+    variables = dict(variables, seen=hosts, __emperor_seen=dict(stdout='{{ seen[inventory_hostname] }}'), ansible_python_interpreter=sys.executable)
+    command = ['ansible', 'all', '-i', ','.join(hosts) + ',', '-c', 'local', '-m', 'ansible.builtin.template', '--playbook-dir', ROLE]
+    command += ['-a', json.dumps(dict(src=template + '.j2', dest=target))]
+    for extra in '@%s/defaults/main.yml' % ROLE, '@%s/vars/main.yml' % ROLE, json.dumps(variables):
+        command += ['-e', extra]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=dict(os.environ, HOME=str(tmp_path)))
+    assert done.returncode == 0, done.stdout.decode('utf-8')
+    options = {}
+    for host in hosts:
+        with open(os.path.join(str(tmp_path), host)) as handle:
+            options[host] = set(re.findall(r'^([\w-]+) *=', handle.read(), re.MULTILINE)) - set(['if-opt', 'if-not-opt', 'endif'])
+    return options
+
+
+def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(tmp_path):
+    hosts = dict(('systemd-%d' % version, 'Systemd=%d (%d-1+deb)\nuWSGI=2.0.28-debian\nMainPID=1' % (version, version)) for version in NEWER)
+    rendered = render(tmp_path, UNIT, hosts)
+    known = set(OLDEST)
+    for version in sorted(NEWER):
+        known |= NEWER[version]
+        assert rendered['systemd-%d' % version] == known
+
+
+@pytest.mark.parametrize(
+    'template, option, first', [(EMPEROR, 'emperor-graceful-shutdown', '2.0.19'), (DEFAULTS, 'hook-master-start', '2.0.12')], ids=['emperor', 'defaults']
+)
+def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, option, first):
+    hosts = dict(('uwsgi-' + version, 'Systemd=215\nuWSGI=' + version) for version in ('2.0.7-debian', '2.0.11', '2.0.18-debian', first, '2.0.31-debian'))
+    hosts['uwsgi-not-there-yet'] = 'Systemd=257'
+    rendered = render(tmp_path, template, hosts)
+    newest = rendered['uwsgi-2.0.31-debian']
+    assert option in newest
+    assert rendered['uwsgi-' + first] == rendered['uwsgi-not-there-yet'] == newest
+    assert rendered['uwsgi-2.0.7-debian'] == newest - set([option])
+
+
+def test_what_the_user_asks_for_is_not_left_out(tmp_path):
+    hosts = {'uwsgi': 'Systemd=215\nuWSGI=2.0.7-debian'}
+    assert 'hook-master-start' in render(tmp_path, DEFAULTS, hosts, emperor_defaults={'hook-master-start': 'print:hello'})['uwsgi']
