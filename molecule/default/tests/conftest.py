@@ -16,6 +16,7 @@ import traceback
 
 import pytest
 import testinfra
+import yaml
 
 ROOT = os.environ['MOLECULE_PROJECT_DIRECTORY']
 # Ansible reads its settings when it is imported.
@@ -24,8 +25,15 @@ from ansible.cli.adhoc import AdHocCLI  # noqa: E402
 from ansible.cli.playbook import PlaybookCLI  # noqa: E402
 
 COMMANDS = {'ansible': AdHocCLI, 'ansible-playbook': PlaybookCLI}
-BY_ROLE = ['uwsgi-emperor-%s' % suite for suite in ('bullseye', 'bookworm', 'trixie')]
-BY_HAND = 'uwsgi-emperor-by-hand'
+
+with open(os.environ['MOLECULE_FILE']) as handle:
+    SCENARIO = yaml.safe_load(handle)
+VARIABLES = SCENARIO['provisioner']['inventory']['group_vars']
+BY_ROLE = [platform['name'] for platform in SCENARIO['platforms'] if 'groups' in platform]
+BY_HAND = [platform['name'] for platform in SCENARIO['platforms'] if 'groups' not in platform]
+# What Python is called on the hosts: uWSGI's plugin, and the interpreter.
+PLUGIN = VARIABLES.get('emperor', {}).get('emperor_plugins', ['python3'])[0]
+INTERPRETER = VARIABLES['all']['ansible_python_interpreter']
 RESULT = re.compile(r'^(\S+) \| (\w+)!? => (?=\{)', re.MULTILINE)
 
 
@@ -58,7 +66,7 @@ def site(host):
 @pytest.fixture(scope='session')
 def sites():
     """All hosts by name: a call acts on all of them at once."""
-    return dict((name, Site(testinfra.get_host('podman://' + name))) for name in BY_ROLE + [BY_HAND])
+    return dict((name, Site(testinfra.get_host('podman://' + name))) for name in BY_ROLE + BY_HAND)
 
 
 @pytest.fixture
@@ -118,7 +126,7 @@ def call(command):
     return finish(start(command))
 
 
-def ad_hoc(module, arguments, *options, hosts=tuple(BY_ROLE + [BY_HAND]), times=1):
+def ad_hoc(module, arguments, *options, hosts=tuple(BY_ROLE + BY_HAND), times=1):
     """Calls a module on hosts, all at once; the results by host. With `times`, so many calls at once, and their results in a list."""
     command = ['ansible', ','.join(hosts), '-b', '-m', module, '-a', json.dumps(arguments) if arguments else ''] + list(options)
     calls = []

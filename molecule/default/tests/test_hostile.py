@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import conftest
 import pytest
 
-HOSTS = (conftest.BY_ROLE[-1], conftest.BY_HAND)
+HOSTS = tuple(conftest.BY_ROLE[-1:] + conftest.BY_HAND)
 LINK = '/etc/uwsgi/apps-enabled/hello.ini'
 # Listens in the place of the application, as its user, and takes what comes.
 IMPOSTOR = (
@@ -70,7 +70,7 @@ def test_a_forged_pidfile_is_not_believed(sites, forged, state):
 
 
 def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
-    everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup python3 -c '%s' > /dev/null 2>&1 < /dev/null &" % IMPOSTOR)
+    everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup %s -c '%s' > /dev/null 2>&1 < /dev/null &" % (conftest.INTERPRETER, IMPOSTOR))
     everywhere(sites, 'for i in $(seq 50); do pgrep -f "s.[b]ind" > /dev/null && break; sleep 0.1; done; sleep 0.5')
     try:
         refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
@@ -91,7 +91,7 @@ def test_a_socket_that_was_removed_is_told_and_a_restart_brings_it_back(sites):
 
 @pytest.mark.parametrize('forge', ['ln -s /etc/motd', 'mkfifo', 'touch'])
 def test_a_forged_fifo_is_not_written(sites, forge):
-    config = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}
     ad_hoc('uwsgi_vassal', dict(name='guest', config=config))
     everywhere(sites, 'rm /run/uwsgi/guest.fifo; %s /run/uwsgi/guest.fifo' % forge)
     refused(sites, dict(name='guest', state='reloaded', method='chain'), '/run/uwsgi/guest.fifo', 'restart it')
@@ -99,7 +99,7 @@ def test_a_forged_fifo_is_not_written(sites, forge):
 
 
 def test_a_log_that_leads_elsewhere_is_not_shown(sites):
-    config = {'plugin': 'python3', 'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}
     everywhere(sites, 'ln -sf /etc/shadow /var/log/uwsgi/guest.log')
     for key, result in ad_hoc('uwsgi_vassal', dict(name='guest', config=config, timeout=20)).items():
         assert result['failed'] and 'root:' not in result['msg'], '%s: %s' % (key, result)

@@ -8,17 +8,27 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import pytest
+
 
 def has_init_script(host):
     return host.file('/etc/init.d/uwsgi').exists
 
 
+@pytest.fixture
+def radicale(host):
+    if not host.file('/etc/uwsgi/apps-available/radicale.ini').exists:
+        pytest.skip('Debian 8 has no file of it for uWSGI')
+
+
+@pytest.mark.usefixtures('radicale')
 def test_radicale_of_debians_package_answers_through_nginx(site):
     status, body = site.get('radicale', '/.web/')
     assert status == 200
     assert 'Radicale' in body
 
 
+@pytest.mark.usefixtures('radicale')
 def test_radicale_runs_as_the_user_that_its_package_names(host, emperor_pid):
     vassals = host.check_output('ps -o user= -o args= --ppid %s', str(emperor_pid))
     assert any(line.split()[0] == 'radicale' and 'radicale.ini' in line for line in vassals.splitlines()), vassals

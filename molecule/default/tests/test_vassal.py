@@ -14,9 +14,9 @@ __metaclass__ = type
 import time
 
 import pytest
-from conftest import ad_hoc, call, parse, quartet
+from conftest import PLUGIN, ad_hoc, call, parse, quartet
 
-HELLO = dict(plugin='python3', **{'wsgi-file': '/srv/hello/hello.py', 'env': [u'GREETING=Grüße']})
+HELLO = dict(plugin=PLUGIN, **{'wsgi-file': '/srv/hello/hello.py', 'env': [u'GREETING=Grüße']})
 
 
 class Requests(object):
@@ -190,9 +190,9 @@ def test_absent_removes_an_application_once(sites):
 @pytest.mark.parametrize(
     'config, reason',
     [
-        ({'plugin': 'python3', 'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}, 'nowhere.py'),
+        ({'plugin': PLUGIN, 'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}, 'nowhere.py'),
         ({'plugin': 'nonesuch'}, 'nonesuch'),
-        ({'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'chdir': '/nowhere-at-all'}, 'nowhere-at-all'),
+        ({'plugin': PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'chdir': '/nowhere-at-all'}, 'nowhere-at-all'),
     ],
     ids=['no-file', 'no-plugin', 'no-directory'],
 )
@@ -236,9 +236,9 @@ def test_the_info_module_tells_what_runs_and_changes_nothing(sites):
         assert vassal['pid'] == found[key]
 
 
-SAME = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py'}
+SAME = {'plugin': PLUGIN, 'wsgi-file': '/srv/hello/hello.py'}
 AVAILABLE, ENABLED = '/etc/uwsgi/apps-available/%s.ini', '/etc/uwsgi/apps-enabled/%s.ini'
-WRITE = 'printf "[uwsgi]\\nplugin = python3\\nwsgi-file = /srv/hello/hello.py\\n" > '
+WRITE = 'printf "[uwsgi]\\nplugin = %s\\nwsgi-file = /srv/hello/hello.py\\n" > ' % PLUGIN
 # What is found: how it is made, and the wishes that can be granted then. What can't is in test_hostile.py.
 FOUND = {
     'nothing': ('true || %s', ['disabled', 'absent']),
