@@ -46,7 +46,7 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
+    'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
 )  # fmt: skip
 NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
@@ -689,6 +689,9 @@ class Host(object):
         path, lines = self.log_lines(filename, offset)
         lines = telling_start(lines)
         reason = find_reason(lines)
+        if reason and reason.startswith('chdir(): '):
+            # 2.0.7 does not say where to
+            reason = 'chdir() to %s: %s' % (self.options(filename).get('chdir', '?'), reason[len('chdir(): ') :])
         if reason:
             return path, lines, reason
         rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', self.unit])

@@ -42,6 +42,7 @@ class FakeHost(object):
         self.did = []
         self._mtime = mtime
         self._options = dict((key.replace('_', '-'), value) for key, value in options.items())
+        self.attempts = 0  # by the Emperor's blacklist, which no pardon clears
         self.flaw = None
         self.problem = None
         self.connected = True
@@ -59,7 +60,7 @@ class FakeHost(object):
 
     def look(self):
         pid = self.present()[0]
-        return View({'a.ini': pid} if pid else {}, None, {})
+        return View({'a.ini': pid} if pid else {}, None, {'a.ini': self.attempts} if self.attempts else {})
 
     def converse(self, filename, pid, message=None):
         if message is None:
@@ -171,6 +172,13 @@ def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(proce
     job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
     assert job.failure is None
     assert host.did == ['forgive']
+
+
+def test_a_vassal_whose_former_deaths_the_emperor_does_not_forgive_is_waited_for(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (6.0, (20, [21], True))])
+    host.attempts = 5
+    job = run(host, processes, Situation('a', **UP), 'restarted')
+    assert job.failure is None and job.elapsed >= 6.0
 
 
 def test_a_restart_with_the_hook_is_one_graceful_signal(processes):

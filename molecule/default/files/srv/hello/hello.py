@@ -7,8 +7,8 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import io
 import json
-import locale
 import os
 import time
 
@@ -18,14 +18,16 @@ import uwsgi
 def application(environ, start_response):
     path = environ['PATH_INFO']
     if path.startswith('/slow/'):
-        time.sleep(int(path[len('/slow/') :]))
+        end = time.time() + int(path[len('/slow/') :])
+        while time.time() < end:
+            time.sleep(0.1)  # under Python 2 a signal ends it
     start_response('200 OK', [('Content-Type', 'application/json; charset=utf-8')])
     facts = dict(
         greeting=os.environ.get('GREETING'),
         title=os.environ.get('TITLE'),
         harakiri='%s' % uwsgi.opt.get('harakiri'),
         uid=os.getuid(),
-        encoding=locale.getpreferredencoding(False),
+        encoding=io.open(os.devnull).encoding,
         workers=uwsgi.numproc,
         master=uwsgi.masterpid(),
         pid=os.getpid(),
