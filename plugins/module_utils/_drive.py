@@ -63,6 +63,7 @@ class Job(object):
         self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'newborn', 'draining', 'drained', 'killed'
         self._asked_at = 0.0
         self._absent = None
+        self.moved = 0.0  # when the Emperor started or lost a vassal, whichever
         self._socketless = None
         self.to_forgive = False
         self._forgiven = False
@@ -229,7 +230,7 @@ class Job(object):
             else:
                 self.done = True
         # a second more for each attempt on its list, which 2.0.7 does not forgive a vassal that does not run
-        throttled = self._absent is not None and now - self._absent > THROTTLED + attempts
+        throttled = self._absent is not None and now - max(self._absent, self.moved) > THROTTLED + attempts
         if not self.done and (throttled or self._deaths >= DEATHS or attempts - self._attempts >= DEATHS - 1):
             self.fail('it dies as soon as it is started')
 
@@ -308,9 +309,12 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
             job.fail('its files could not be changed: %s' % error)
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
-        view = host.look()
+        former, view = view, host.look()
         now = clock()
         for job in pending:
+            if view.pids != former.pids:
+                # 2.0.7 sleeps before each of many that it starts, up to a second
+                job.moved = now
             try:
                 job.step(host, view, now, timeout, wait)
             except VassalError as error:

@@ -42,6 +42,7 @@ class FakeHost(object):
         self.did = []
         self._mtime = mtime
         self._options = dict((key.replace('_', '-'), value) for key, value in options.items())
+        self.others = 0  # how many further vassals the Emperor starts, one each second
         self.attempts = 0  # by the Emperor's blacklist, which no pardon clears
         self.flaw = None
         self.problem = None
@@ -60,7 +61,9 @@ class FakeHost(object):
 
     def look(self):
         pid = self.present()[0]
-        return View({'a.ini': pid} if pid else {}, None, {'a.ini': self.attempts} if self.attempts else {})
+        pids = dict(('b%d.ini' % number, 100 + number) for number in range(self.others) if number < self.now)
+        pids.update({'a.ini': pid} if pid else {})
+        return View(pids, None, {'a.ini': self.attempts} if self.attempts else {})
 
     def converse(self, filename, pid, message=None):
         if message is None:
@@ -179,6 +182,17 @@ def test_a_vassal_whose_former_deaths_the_emperor_does_not_forgive_is_waited_for
     host.attempts = 5
     job = run(host, processes, Situation('a', **UP), 'restarted')
     assert job.failure is None and job.elapsed >= 6.0
+
+
+def test_a_vassal_is_waited_for_while_the_emperor_starts_others(processes):
+    host = FakeHost([(0, (None, [], False)), (20.0, (20, [21], True))])
+    host.others = 20
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled')
+    assert job.failure is None and job.elapsed >= 20.0
+    host = FakeHost([(0, (None, [], False))])
+    host.others = 5
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled')
+    assert job.failure == 'it dies as soon as it is started' and 7.0 < job.elapsed < 9.0
 
 
 def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
