@@ -26,3 +26,9 @@ def test_changed_defaults_reach_the_vassals_by_a_reload_once(sites):
     assert recap.count('changed=0 ') == len(sites), recap
     playbook('uwsgi.emperor.site', dict(emperor_hosts='emperor'))
     assert all('77' not in site.facts('hello')['harakiri'] for site in sites.values())
+
+
+def test_the_output_names_what_the_host_is_too_old_for(sites):
+    old = sites[BY_ROLE[0]].host.check_output('uwsgi-core --version').startswith('2.0.7')
+    output = playbook('uwsgi.emperor.site', dict(emperor_hosts=BY_ROLE[0]))
+    assert ('are too old for them: hook-master-start, emperor-graceful-shutdown.' in ' '.join(output.split())) is old, output
