@@ -1,7 +1,7 @@
 # Copyright (c) uwsgi.emperor contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 #
 # Each ansible-core with each Python that it supports on a target: the unit tests, and states.yml in containers.
 # Writes .cache/matrix.md. Sourced by `tests/run matrix`, whose functions and virtual environments it uses.
@@ -97,6 +97,12 @@ rows() (
     mapfile -t suites < <(printf '%s\n' "${suite_of[@]}" | sort -u)
     for suite in "${suites[@]}"; do
         container "$suite"
+    done
+    for version in "${!suite_of[@]}"; do
+        if [ -z "${debian[$version]-}" ] && ! podman exec uwsgi-emperor-matrix-bookworm "${python_of[$version]}" -c '' 2> /dev/null; then
+            say "Python $version of this machine does not start in a container of Debian 12, so it is not tried there"
+            unset "suite_of[$version]"
+        fi
     done
     inventory "${suites[@]}" > "$cache/matrix.ini"
     : > "$log"

@@ -89,7 +89,6 @@ def facts(site, *names):
 
 
 def test_files_of_every_kind_are_driven_through_the_states(kinds, sites):
-    every(ad_hoc('uwsgi_vassal', dict(name=NAMES), '--check'), actions=['link', 'start'])
     up = every(ad_hoc('uwsgi_vassal', dict(name=NAMES, probe=dict(path='/'))), actions=['link', 'start'])
     assert all(len(result['vassals']) == len(KINDS) for result in up.values())
     for site in sites.values():
@@ -108,7 +107,6 @@ def test_files_of_every_kind_are_driven_through_the_states(kinds, sites):
 
 
 def test_the_content_of_files_of_every_kind_is_written_in_their_own_format(kinds, sites):
-    every(ad_hoc('uwsgi_vassal', dict(name=NAMES)))
     wishes = dict(vassals=dict(('kind-' + kind, dict(content=text % 30)) for kind, text in KINDS.items()))
     done = every(ad_hoc('uwsgi_vassal', wishes))
     for result in done.values():
@@ -166,9 +164,7 @@ def test_files_that_somebody_broke_are_refused_before_what_runs_is_stopped(kinds
 
 
 def test_files_of_every_kind_are_disabled_and_removed_once(kinds, sites):
-    every(ad_hoc('uwsgi_vassal', dict(name=NAMES)))
     every(ad_hoc('uwsgi_vassal', dict(name=NAMES, state='disabled')), actions=['unlink', 'stop'])
-    every(ad_hoc('uwsgi_vassal', dict(name=NAMES, state='disabled')), actions=[])
     every(ad_hoc('uwsgi_vassal', dict(name=NAMES, state='absent')), actions=['remove'])
     every(ad_hoc('uwsgi_vassal', dict(name=NAMES, state='absent')), actions=[])
     assert set(everywhere(sites, 'ls /etc/uwsgi/apps-available /etc/uwsgi/apps-enabled /run/uwsgi | grep kind- || true').values()) == set([''])
@@ -177,9 +173,8 @@ def test_files_of_every_kind_are_disabled_and_removed_once(kinds, sites):
 def test_two_files_for_one_name_are_told(sites):
     everywhere(sites, 'touch /etc/uwsgi/apps-available/twin.ini /etc/uwsgi/apps-available/twin.json')
     try:
-        for module in 'uwsgi_vassal', 'uwsgi_vassal_info':
-            for result in ad_hoc(module, dict(name='twin')).values():
-                assert result['failed'] and 'twin: there are files for it with the endings .ini, .json' in result['msg'], result
+        for result in ad_hoc('uwsgi_vassal', dict(name='twin')).values():
+            assert result['failed'] and 'twin: there are files for it with the endings .ini, .json' in result['msg'], result
     finally:
         everywhere(sites, 'rm /etc/uwsgi/apps-available/twin.ini /etc/uwsgi/apps-available/twin.json')
 
