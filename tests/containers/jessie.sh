@@ -8,20 +8,21 @@
 
 # jessie: settings of image for Debian 8 or, where that is out of reach, for a Debian 11 that stands in for it
 jessie() {
-    local release=${DEBIAN8_SUITE:-jessie} mirror
+    local release=${DEBIAN8_SUITE:-jessie} mirror=${DEBIAN8_MIRROR-}
     # Everything is installed: on the stand-in Ansible can't, for want of an apt module of Python 2.7.
     later=()
     installed=systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,procps,ca-certificates,curl,nginx,logrotate,lsb-base,ruby-rack
     need mmdebstrap mmdebstrap
-    for mirror in ${DEBIAN8_MIRROR-}; do
-        if quietly jessie.log /usr/lib/apt/apt-helper -o Acquire::http::Timeout=5 -o Acquire::Retries=0 download-file \
-            "$mirror/dists/$release/Release" "$cache/jessie.Release" 2> /dev/null; then
-            # The keys that it is signed with have expired.
-            debian=("$release" "deb [trusted=yes] $mirror $release main")
-            installed+=,python,python-apt,uwsgi,uwsgi-plugin-python,uwsgi-plugin-rack-ruby2.1
-            return
-        fi
-    done
+    # the mirror that this machine takes its own packages from
+    # shellcheck disable=SC2016
+    [ -n "$mirror" ] || mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2> /dev/null | head -n 1)
+    if [ -n "$mirror" ] && quietly jessie.log /usr/lib/apt/apt-helper -o Acquire::http::Timeout=5 -o Acquire::Retries=0 download-file \
+        "${mirror%/}/dists/$release/Release" "$cache/jessie.Release" 2> /dev/null; then
+        # The keys that it is signed with have expired.
+        debian=("$release" "deb [trusted=yes] $mirror $release main")
+        installed+=,python,python-apt,uwsgi,uwsgi-plugin-python,uwsgi-plugin-rack-ruby2.1
+        return
+    fi
     say "$release is out of reach: Debian 11 stands in for Debian 8"
     debian=(bullseye)
     installed+=,python2.7-dev,ruby-dev,gcc,libc6-dev,libcap-dev,libpcre3-dev,libyaml-dev,uuid-dev,zlib1g-dev

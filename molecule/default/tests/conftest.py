@@ -29,7 +29,7 @@ COMMANDS = {'ansible': AdHocCLI, 'ansible-playbook': PlaybookCLI}
 with open(os.environ['MOLECULE_FILE']) as handle:
     SCENARIO = yaml.safe_load(handle)
 VARIABLES = SCENARIO['provisioner']['inventory']['group_vars']
-BY_ROLE = [platform['name'] for platform in SCENARIO['platforms'] if 'groups' in platform]
+BY_ROLE = [platform['name'] for platform in SCENARIO['platforms'] if 'emperor' in platform.get('groups', [])]
 BY_HAND = [platform['name'] for platform in SCENARIO['platforms'] if 'groups' not in platform]
 # What Python is called on the hosts: uWSGI's plugin, and the interpreter.
 PLUGIN = VARIABLES.get('emperor', {}).get('emperor_plugins', ['python3'])[0]
