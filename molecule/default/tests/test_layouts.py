@@ -198,10 +198,8 @@ def debians(sites):
         'mkdir /etc/uwsgi-emperor/vassals-available && systemctl daemon-reload && systemctl restart uwsgi-emperor.service' % (unit, unit),
     )
     yield
-    everywhere(
-        sites,
-        'systemctl stop uwsgi-emperor.service; apt-get -qq -y purge uwsgi-emperor > /dev/null 2>&1; rm -r %s /etc/uwsgi-emperor; systemctl daemon-reload' % unit,
-    )
+    purge = 'systemctl stop uwsgi-emperor.service; apt-get -qq -y purge uwsgi-emperor > /dev/null 2>&1; rm -r %s /etc/uwsgi-emperor; systemctl daemon-reload'
+    everywhere(sites, purge % unit)
 
 
 def guest(layout, *options, **arguments):

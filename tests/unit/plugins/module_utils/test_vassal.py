@@ -245,7 +245,12 @@ PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: 
         (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
         (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
         (1, "error parsing JSON data: string or '}' expected", None, ["error parsing JSON data: string or '}' expected"]),
-        (1, 'error parsing JSON data: parse error: premature EOF\n     {"a"\n    (right here) ------^\n', None, ['error parsing JSON data: parse error: premature EOF']),
+        (
+            1,
+            'error parsing JSON data: parse error: premature EOF\n     {"a"\n    (right here) ------^\n',
+            None,
+            ['error parsing JSON data: parse error: premature EOF'],
+        ),
         (
             1,
             'a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b\n<a></b>\n   ^\na.xml:1: parser error : Premature end of data\n'
