@@ -275,4 +275,5 @@ def test_check_mode_says_what_the_run_then_does(sites):
                 one['after'].pop('pid')
             for word in 'name', 'before', 'after', 'actions', 'changed':
                 assert check[word] == run[word], '%s, %s: %s, then %s' % (key, check['name'], check, run)
-    assert not any(result['failed'] for result in ad_hoc('uwsgi_vassal', dict(name='matrix-*', state='absent')).values())
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='matrix-*', state='absent')).items():
+        assert not result['failed'], '%s: %s' % (key, result['msg'])
