@@ -22,6 +22,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 
 # All times are in seconds.
 TICK = 0.02
+HEAD_START = 0.2
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
 # A vassal that the Emperor, woken all the time, has not started for so long is one that it throttles.
@@ -293,22 +294,33 @@ class Job(object):
         return False
 
 
-def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.sleep):
-    """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by."""
+def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, sleep=time.sleep):
+    """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by.
+
+    check: is called with each job before anything of it is changed, and may fail it.
+    """
     entered = clock()
     view = host.look()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
     young = [age for job in busy for age in map(_emperor.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
     if young:
         sleep(_emperor.SETTLE - min(young))
-    start = clock()
+    woken = clock()
     for job in jobs:
-        try:
-            job.begin(host, view, start, timeout)
-        except (IOError, OSError) as error:
-            job.fail('its files could not be changed: %s' % error)
+        if check:
+            check(job)
+        if not job.done:
+            try:
+                job.begin(host, view, clock(), timeout)
+            except (IOError, OSError) as error:
+                job.fail('its files could not be changed: %s' % error)
+        if clock() > woken + HEAD_START:
+            # of many, the Emperor starts the first ones while the last are still looked at
+            host.wake()
+            woken = clock()
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
+        began = clock()
         former, view = view, host.look()
         now = clock()
         for job in pending:
@@ -328,7 +340,8 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
         # without waiting, one look wakes the Emperor and one step sends the signals
         pending = [job for job in pending if not job.done] if wait else []
         if pending:
-            sleep(TICK)
+            # a look at hundreds takes time that the Emperor and they need themselves
+            sleep(max(TICK, clock() - began))
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation

@@ -245,6 +245,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     VassalError,
     check_name,
     expand,
+    is_set,
     make_plan,
     render,
 )
@@ -340,6 +341,16 @@ def diff(host, job):
         old = (job.before.target or line.strip()).split(' -> ')[-1] + '\n' if job.before.link else ''
         result.append(dict(before_header=header, after_header=header, before=old, after=line if 'link' in actions else ''))
     return result
+
+
+def lint(host, job):
+    """Fails a job whose configuration uWSGI does not take."""
+    if job.plan.mode in ('start', 'reload', 'restart'):
+        found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None)
+        if found:
+            job.fail('its configuration is wrong')
+            job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
+            job.plan = Plan([])
 
 
 def explain(host, job):
@@ -438,7 +449,8 @@ def carry_out(module, host, wanted):
         plan = make_plan(situation, wish.state, wish.text, stale)
         if plan.mode == 'reload' and params['method'] == 'chain':
             options = host.options(situation.filename)
-            missing = [option for option in ('master-fifo', 'lazy-apps') if option not in options]
+            missing = [] if options.get('master-fifo') else ['master-fifo']
+            missing += [] if is_set(options, 'lazy-apps') else ['lazy-apps']
             if missing:
                 raise VassalError(
                     '%s: method=chain needs %s in its configuration or the defaults; set it and restart, or use another method. '
@@ -448,15 +460,8 @@ def carry_out(module, host, wanted):
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
             raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
-    if params['wait'] or not module.check_mode:
-        for job in jobs:
-            found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None) if job.plan.mode in ('start', 'reload', 'restart') else []
-            if found:
-                job.fail('its configuration is wrong')
-                job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
-                job.plan = Plan([])
     if not module.check_mode:
-        drive(host, [job for job in jobs if not job.failure], params['timeout'], params['wait'])
+        drive(host, jobs, params['timeout'], params['wait'], lambda job: lint(host, job))
         failed = [job for job in jobs if job.failure and not job.explained]
         for job in failed:
             job.explained = explain(host, job)
@@ -464,6 +469,9 @@ def carry_out(module, host, wanted):
         for job, wish in zip(jobs, wanted):
             if wish.state == 'absent' and not job.failure:
                 host.remove(job.filename)
+    elif params['wait']:
+        for job in jobs:
+            lint(host, job)
     results = []
     diffs = []
     for job in jobs:
