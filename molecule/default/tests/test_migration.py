@@ -13,7 +13,7 @@ import os
 
 import pytest
 import testinfra
-from conftest import SCENARIO, VARIABLES, Site, playbook
+from conftest import INTERPRETER, SCENARIO, VARIABLES, Site, playbook
 
 LEGACY = VARIABLES.get('legacy')
 if LEGACY is None:
