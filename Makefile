@@ -25,7 +25,7 @@ test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs 
 test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
-molecule: ## the scenarios in containers, or one of them (SCENARIO=default, migrate or jessie)
+molecule: ## the scenarios in containers, or one of them (SCENARIO=default, hostile, migrate or jessie)
 	@SCENARIO="$(SCENARIO)" tests/run molecule
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md

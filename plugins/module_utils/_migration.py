@@ -69,7 +69,7 @@ def add_options(text, options, why):
 
 def section_options(text):
     """The (option, value) pairs of an INI text's section [uwsgi], in their order."""
-    return [(option, value) for section, option, value in ini_lines(text) if section == '[uwsgi]']
+    return [(to_native(option), to_native(value)) for section, option, value in ini_lines(text) if section == '[uwsgi]']
 
 
 def inherited(options, own):

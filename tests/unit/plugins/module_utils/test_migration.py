@@ -17,6 +17,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._migration import (
     leftovers,
     read_shell,
     rewrite_nginx,
+    section_options,
 )
 
 # Debian 8's and Debian 12's, less their comments.
@@ -96,6 +97,15 @@ def test_what_an_application_inherited_is_its_own_unless_the_defaults_say_so(giv
 )
 def test_options_go_before_a_files_own(text, wanted):
     assert add_options(text, [('a', 'b')], 'why') == wanted
+
+
+def test_texts_that_are_not_ascii_go_together():
+    text = '[uwsgi]\n; Grüße\nenv = GREETING=Grüße\n'
+    given = section_options('[uwsgi]\nenv = TITLE=皇帝\nenv = GREETING=Grüße\n') + environment([('MOOD', 'größer')])
+    options = [option for option in inherited(given, section_options(text)) if option[0] == 'env']
+    assert options == [('env', 'TITLE=皇帝'), ('env', 'MOOD=größer')]
+    assert add_options(text, options, 'why') == '[uwsgi]\n# why\nenv = TITLE=皇帝\nenv = MOOD=größer\n; Grüße\nenv = GREETING=Grüße\n'
+    assert isinstance(add_options(text, options, 'why'), str)
 
 
 def test_a_file_without_a_section_gets_it_and_nothing_else():
