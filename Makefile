@@ -7,8 +7,8 @@
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
-demo: ## two applications on a throw-away Debian container, answering through nginx
-	@demo/run
+demo: ## two applications on a throw-away Debian container, answering through nginx (SUITE=trixie or bookworm)
+	@SUITE="$(SUITE)" demo/run
 
 demo-clean: ## remove the demo's container
 	@demo/clean
