@@ -25,6 +25,7 @@ TICK = 0.02
 HEAD_START = 0.2
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
+DIES = 'it dies as soon as it is started'
 # A vassal that the Emperor, woken all the time, has not started for so long is one that it throttles.
 THROTTLED = 3.0
 # After so long a reload that was left to the Emperor (it saw a newer file) is asked for by a signal, a stop that a
@@ -222,6 +223,9 @@ class Job(object):
             self.seen = 'workers of process %d have not ended their work yet' % pid
             if self._asked == 'left' and now > self.started + PATIENCE:
                 self._asked = None
+            elif self.method == 'chain' and now > self._asked_at + PATIENCE and self._old_workers(pid) == self.before.workers:
+                # a master that has not ended its last chain takes no notice of another
+                self._asked = None
         elif self._current(host, view) and self._accepts(host, view, now, pid):
             defect = self.plan.mode and host.defect(self.filename, self.log_offset)
             if defect:
@@ -233,7 +237,7 @@ class Job(object):
         # a second more for each attempt on its list, which 2.0.7 does not forgive a vassal that does not run
         throttled = self._absent is not None and now - max(self._absent, self.moved) > THROTTLED + attempts
         if not self.done and (throttled or self._deaths >= DEATHS or attempts - self._attempts >= DEATHS - 1):
-            self.fail('it dies as soon as it is started')
+            self.fail(DIES)
 
     def _current(self, host, view):
         """Whether the Emperor has seen the file as it is now: otherwise a reload is still to come."""

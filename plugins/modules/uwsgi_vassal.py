@@ -237,7 +237,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.module_utils.common.validation import check_type_str
-from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, drive
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import DIES, Job, drive
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     STATES,
@@ -355,7 +355,7 @@ def lint(host, job):
 
 def explain(host, job):
     """The message for a vassal that failed, with the reason and the last lines of its log."""
-    if not job.plan.wants_up or not job.plan.mode:
+    if not job.plan.wants_up or not job.plan.mode and job.failure != DIES:
         return '%s: %s.' % (job.name, job.failure)
     where, lines, reason = host.story(job.filename, job.began, job.log_offset)
     message = '%s: it did not come up: %s.' % (job.name, job.failure)

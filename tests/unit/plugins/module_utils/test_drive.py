@@ -288,6 +288,13 @@ def test_a_chain_reload_is_told_to_the_fifo(processes):
     assert job.failure is None and host.did == [('fifo', 10, b'c')] and job.elapsed >= 2.0
 
 
+def test_a_chain_that_the_master_missed_is_asked_for_again(processes):
+    host = FakeHost([(0, (10, [11, 12], True)), (2.5, (10, [12, 13], True)), (5.0, (10, [13, 14], True))])
+    found = Situation('a', text=TEXT, link='right', pid=10, workers=[11, 12], accepting=True, mtime=50.0)
+    job = run(host, processes, found, 'reloaded', method='chain')
+    assert job.failure is None and host.did == [('fifo', 10, b'c')] * 2 and job.elapsed >= 5.0
+
+
 def test_a_brutal_reload_kills_the_workers(processes):
     host = FakeHost([(0, (10, [11], True)), (0.5, (10, [12], True))])
     job = run(host, processes, Situation('a', **UP), 'reloaded', method='brutal')
