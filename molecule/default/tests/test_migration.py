@@ -31,6 +31,9 @@ FILES = (
 )
 
 
+ANSWERS = 'curl --silent --output /dev/null --retry 20 --retry-delay 1 --retry-connrefused --fail --header "Host: legacy.localhost" http://127.0.0.1/'
+
+
 @pytest.fixture(scope='module')
 def sites():
     return dict((name, Site(testinfra.get_host('podman://' + name))) for name in SCRIPTS + RIVALS)
@@ -152,7 +155,7 @@ def test_the_applications_come_back_at_the_next_boot_without_their_former_servic
         os.system('podman restart --time 3 %s > /dev/null' % site.host.backend.name)
     for key, site in sites.items():
         site.host.check_output('for i in $(seq 100); do systemctl is-active nginx uwsgi > /dev/null && break; sleep 0.1; done')
-        site.host.check_output('curl --silent --output /dev/null --retry 20 --retry-delay 1 --retry-connrefused --fail --header "Host: legacy.localhost" http://127.0.0.1/')
+        site.host.check_output(ANSWERS)
         emperor = site.host.check_output('systemctl show --property MainPID uwsgi.service').split('=')[1]
         assert site.host.run('pgrep --parent 1 uwsgi').stdout.split() == [emperor], key
         assert site.host.run('systemctl is-enabled uwsgi-emperor').stdout.strip() != 'enabled'
@@ -161,6 +164,6 @@ def test_the_applications_come_back_at_the_next_boot_without_their_former_servic
 def test_the_way_back_leads_to_where_the_host_was(sites):
     for key, site in sites.items():
         site.host.check_output('$(ls -t /var/backups/uwsgi-migration.*/restore | head -1)')
-        site.host.check_output('curl --silent --output /dev/null --retry 20 --retry-delay 1 --retry-connrefused --fail --header "Host: legacy.localhost" http://127.0.0.1/')
+        site.host.check_output(ANSWERS)
         assert not site.host.file('/etc/systemd/system/uwsgi.service').exists
         assert site.host.service('uwsgi-emperor' if key in RIVALS else 'uwsgi').is_running
