@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-.PHONY: help demo demo-clean test test-lint test-sanity test-unit molecule benchmark matrix
+.PHONY: help demo demo-clean test test-old test-lint test-sanity test-unit molecule benchmark matrix
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -13,8 +13,11 @@ demo: ## two applications on a throw-away Debian container, answering through ng
 demo-clean: ## remove the demo's container
 	@demo/clean
 
-test: ## all tests
+test: ## the tests, on Debian 11, 12 and 13
 	@tests/run molecule lint sanity unit
+
+test-old: ## the tests of old hosts: the migration, and Debian 8
+	@SCENARIO="migrate jessie" tests/run molecule
 
 test-lint: ## yamllint, ansible-lint, shellcheck
 	@tests/run lint
@@ -25,7 +28,7 @@ test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs 
 test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
-molecule: ## the scenarios in containers, or one of them (SCENARIO=default, hostile, migrate or jessie)
+molecule: ## scenarios in containers (SCENARIO=default, hostile, migrate, jessie, or several)
 	@SCENARIO="$(SCENARIO)" tests/run molecule
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
