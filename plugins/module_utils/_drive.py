@@ -22,6 +22,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 
 # All times are in seconds.
 TICK = 0.02
+LONGEST_TICK = 0.2
+# So often the Emperor is woken while many applications are checked one after the other.
 HEAD_START = 0.2
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
@@ -345,7 +347,7 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
         pending = [job for job in pending if not job.done] if wait else []
         if pending:
             # a look at hundreds takes time that the Emperor and they need themselves
-            sleep(max(TICK, clock() - began))
+            sleep(min(max(TICK, clock() - began), LONGEST_TICK))
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation
