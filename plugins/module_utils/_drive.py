@@ -18,7 +18,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import get_request
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
 
 # All times are in seconds.
 TICK = 0.02
@@ -351,3 +351,82 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation
+
+
+def lint(host, job):
+    """Fails a job whose configuration uWSGI does not take."""
+    if job.plan.mode in ('start', 'reload', 'restart'):
+        found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None)
+        if found:
+            job.fail('its configuration is wrong')
+            job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
+            job.plan = Plan([])
+
+
+def explain(host, job):
+    """The message for a vassal that failed, with the reason and the last lines of its log."""
+    if not job.plan.wants_up or not job.plan.mode and job.failure != DIES:
+        return '%s: %s.' % (job.name, job.failure)
+    where, lines, reason = host.story(job.filename, job.began, job.log_offset)
+    message = '%s: it did not come up: %s.' % (job.name, job.failure)
+    if reason:
+        message += ' Reason: %s' % reason
+    if lines:
+        message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
+    else:
+        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.unit)
+    return message
+
+
+def roll_back(host, failed, timeout):
+    """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
+    undone = []
+    for job in failed:
+        if not set(['write', 'link']) & set(job.plan.actions):
+            continue
+        view = host.look()
+        situation = host.situations([job.name], view)[0]
+        actions = []
+        if 'write' in job.plan.actions:
+            if job.before.text is None:
+                actions.append('delete')
+            else:
+                actions.append('write')
+        plan = Plan(actions)
+        if 'link' in job.plan.actions and job.before.link in (None, 'dangling') or job.before.shared and job.before.text is None:
+            actions.append('unlink')
+            plan.mode, plan.wants_gone = 'stop', True
+        else:
+            plan.mode, plan.wants_up = ('restart' if situation.pid else 'start'), job.before.pid is not None
+        situation.mtime = job.before.mtime
+        again = Job(situation, plan, job.before.text, restores=True)
+        undone.append((job, again))
+    if not undone:
+        return
+    host.forgive()
+    drive(host, [again for dummy, again in undone], timeout)
+    for job, again in undone:
+        job.after = again.after
+        job.plan.actions.append('rollback')
+        if 'delete' in again.plan.actions:
+            host.delete_available(job.filename)
+        if again.failure and (again.plan.wants_up or again.plan.wants_gone):
+            job.explained += '\n%s.' % (
+                'Its former file is back, but what ran before does not come up: ' + again.failure
+                if again.plan.wants_up
+                else 'Its link is gone again, but it still runs: ' + again.failure
+            )
+        elif again.plan.wants_up:
+            job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
+        else:
+            gone = 'its %s is gone again' % ('file' if job.before.shared else 'link')
+            job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its former file is back')
+
+
+def bring_about(host, jobs, timeout, wait=True):
+    """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
+    drive(host, jobs, timeout, wait, lambda job: lint(host, job))
+    failed = [job for job in jobs if job.failure and not job.explained]
+    for job in failed:
+        job.explained = explain(host, job)
+    roll_back(host, failed, timeout)

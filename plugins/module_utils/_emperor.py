@@ -48,6 +48,10 @@ SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
     'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
 )  # fmt: skip
+# The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
+OTHER_EMPEROR = 'uwsgi-emperor.service'
+OTHERS = [OTHER_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
+OTHER_VASSALS = '/etc/uwsgi-emperor/vassals'
 NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
@@ -139,6 +143,7 @@ class Host(object):
         self.defaults = defaults
         self.emperor = None  # PID
         self.why_down = None
+        self._others = set()
         self.settings = {}
         self.stats_address = None
         self._readings = {}  # file name -> (complaints, options)
@@ -150,11 +155,14 @@ class Host(object):
     def _find_emperor(self):
         try:
             rc, out, err = self.run_command(
-                ['systemctl', 'show', '-p', 'LoadState', '-p', 'ActiveState', '-p', 'SubState', '-p', 'MainPID', '-p', 'Result', self.unit]
+                ['systemctl', 'show', '-p', 'Id', '-p', 'LoadState', '-p', 'ActiveState', '-p', 'SubState', '-p', 'MainPID', '-p', 'Result']
+                + [self.unit] + OTHERS
             )
         except (IOError, OSError) as error:
             rc, out, err = 127, '', to_native(error)
-        facts = dict(line.split('=', 1) for line in out.splitlines() if '=' in line)
+        units = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in out.split('\n\n')]
+        facts = units[0]
+        self._others = set(other.get('Id') for other in units[1:] if other.get('ActiveState') == 'active') - set([facts.get('Id')])
         if rc != 0 or not facts:
             self.why_down = 'systemd does not answer (%s)' % (err.strip() or 'systemctl ended with %d' % rc)
             return
@@ -183,6 +191,15 @@ class Host(object):
             )
             return
         self._find_stats()
+
+    def rival(self, name):
+        """Who serves an application of this name already, of Debian's own units, and the remedy, as a sentence; None where nobody does."""
+        units = [unit for unit in ('uwsgi-app@%s.socket' % name, 'uwsgi-app@%s.service' % name) if unit in self._others]
+        if units:
+            return 'it is served by %s; stop that first: systemctl disable --now %s' % (' and '.join(units), ' '.join(units))
+        if OTHER_EMPEROR in self._others and any(os.path.exists('%s/%s%s' % (OTHER_VASSALS, name, ending)) for ending in EXTENSIONS):
+            return 'it is a vassal of %s; the playbook uwsgi.emperor.migrate takes it over' % OTHER_EMPEROR
+        return None
 
     def _emperor_among(self, main):
         """(PID of the process that watches enabled_dir, directories seen): the unit's main process or a child of that as its master."""

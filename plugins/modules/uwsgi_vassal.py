@@ -237,11 +237,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.module_utils.common.validation import check_type_str
-from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import DIES, Job, drive
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     STATES,
-    Plan,
     VassalError,
     check_name,
     expand,
@@ -343,76 +342,6 @@ def diff(host, job):
     return result
 
 
-def lint(host, job):
-    """Fails a job whose configuration uWSGI does not take."""
-    if job.plan.mode in ('start', 'reload', 'restart'):
-        found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None)
-        if found:
-            job.fail('its configuration is wrong')
-            job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
-            job.plan = Plan([])
-
-
-def explain(host, job):
-    """The message for a vassal that failed, with the reason and the last lines of its log."""
-    if not job.plan.wants_up or not job.plan.mode and job.failure != DIES:
-        return '%s: %s.' % (job.name, job.failure)
-    where, lines, reason = host.story(job.filename, job.began, job.log_offset)
-    message = '%s: it did not come up: %s.' % (job.name, job.failure)
-    if reason:
-        message += ' Reason: %s' % reason
-    if lines:
-        message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
-    else:
-        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.unit)
-    return message
-
-
-def roll_back(host, failed, timeout):
-    """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
-    undone = []
-    for job in failed:
-        if not set(['write', 'link']) & set(job.plan.actions):
-            continue
-        view = host.look()
-        situation = host.situations([job.name], view)[0]
-        actions = []
-        if 'write' in job.plan.actions:
-            if job.before.text is None:
-                actions.append('delete')
-            else:
-                actions.append('write')
-        plan = Plan(actions)
-        if 'link' in job.plan.actions and job.before.link in (None, 'dangling') or job.before.shared and job.before.text is None:
-            actions.append('unlink')
-            plan.mode, plan.wants_gone = 'stop', True
-        else:
-            plan.mode, plan.wants_up = ('restart' if situation.pid else 'start'), job.before.pid is not None
-        situation.mtime = job.before.mtime
-        again = Job(situation, plan, job.before.text, restores=True)
-        undone.append((job, again))
-    if not undone:
-        return
-    host.forgive()
-    drive(host, [again for dummy, again in undone], timeout)
-    for job, again in undone:
-        job.after = again.after
-        job.plan.actions.append('rollback')
-        if 'delete' in again.plan.actions:
-            host.delete_available(job.filename)
-        if again.failure and (again.plan.wants_up or again.plan.wants_gone):
-            job.explained += '\n%s.' % (
-                'Its former file is back, but what ran before does not come up: ' + again.failure
-                if again.plan.wants_up
-                else 'Its link is gone again, but it still runs: ' + again.failure
-            )
-        elif again.plan.wants_up:
-            job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
-        else:
-            gone = 'its %s is gone again' % ('file' if job.before.shared else 'link')
-            job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its former file is back')
-
-
 def run(module):
     params = module.params
     if os.geteuid() != 0:
@@ -457,15 +386,14 @@ def carry_out(module, host, wanted):
                     'Nothing was changed.' % (wish.name, ' and '.join(missing))
                 )
         jobs.append(Job(situation, plan, wish.text, wish.probe, params['method']))
+        rival = host.rival(wish.name) if plan.mode == 'start' else None
+        if rival:
+            raise VassalError('%s: %s. It would run twice; nothing was changed.' % (wish.name, rival))
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
             raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
     if not module.check_mode:
-        drive(host, jobs, params['timeout'], params['wait'], lambda job: lint(host, job))
-        failed = [job for job in jobs if job.failure and not job.explained]
-        for job in failed:
-            job.explained = explain(host, job)
-        roll_back(host, failed, params['timeout'])
+        bring_about(host, jobs, params['timeout'], params['wait'])
         for job, wish in zip(jobs, wanted):
             if wish.state == 'absent' and not job.failure:
                 host.remove(job.filename)

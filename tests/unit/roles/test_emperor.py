@@ -25,7 +25,7 @@ EMPEROR = 'etc/uwsgi/emperor.ini'
 DEFAULTS = 'etc/uwsgi/vassal-default.ini'
 # By systemd's manual pages: what Debian 8's knows, and what came with each of the later releases' (Debian 9 to 13).
 OLDEST = set(
-    'Description Documentation After Type NotifyAccess ExecStart ExecReload Environment EnvironmentFile Restart RestartSec KillMode '
+    'Description Documentation After Wants Type NotifyAccess ExecStart ExecReload Environment EnvironmentFile Restart RestartSec KillMode '
     'KillSignal TimeoutStopSec RuntimeDirectory LimitNOFILE WantedBy'.split()
 )
 NEWER = {
@@ -62,6 +62,15 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
     for version in sorted(NEWER):
         known |= NEWER[version]
         assert rendered['systemd-%d' % version] == known
+
+
+def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know():
+    directives = set()
+    for unit in 'uwsgi@.service', 'uwsgi-vassals.service', 'uwsgi-vassals.target':
+        with open(os.path.join(ROLE, 'templates/etc/systemd/system/%s.j2' % unit)) as handle:
+            directives |= set(re.findall(r'^(\w+)=', handle.read(), re.MULTILINE))
+    # StartLimitInterval is the name that it had then; later releases still take it, where it was
+    assert directives - OLDEST == set('Before BindsTo ExecStop RemainAfterExit StartLimitInterval TimeoutSec'.split())
 
 
 @pytest.mark.parametrize(

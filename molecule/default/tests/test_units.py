@@ -1,0 +1,198 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an administrator on the host does and sees by systemctl: uwsgi@NAME agrees with the link and with the module."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import BY_ROLE, PLUGIN, ad_hoc, playbook
+
+LINK = '/etc/uwsgi/apps-enabled/%s.ini'
+FILE = '/etc/uwsgi/apps-available/%s.ini'
+# The truth has to be there within 5 seconds, of which the asking takes some.
+PATIENCE = 5.0
+
+
+def everywhere(sites, command, fails=False, hosts=tuple(BY_ROLE)):
+    """What a shell command prints on hosts, at once, by host."""
+    with ThreadPoolExecutor(4) as pool:
+        results = dict(zip(hosts, pool.map(lambda name: sites[name].host.run(command), hosts)))
+    for name, result in results.items():
+        assert bool(result.rc) is fails, '%s: %s: %s' % (name, command, result.stdout + result.stderr)
+    return dict((name, result.stdout + result.stderr) for name, result in results.items())
+
+
+def agree(sites, vassal, active, enabled):
+    """Waits until systemctl tells this on all hosts, and sees that the link tells the same."""
+    command = (
+        'echo $(systemctl is-active uwsgi@{0}) $(systemctl is-enabled uwsgi@{0} 2> /dev/null) '
+        '$(test -e ' + LINK.format(0) % '{0}' + ' && echo linked)'
+    ).format(vassal)
+    wanted = '%s %s' % (active, 'enabled linked' if enabled else 'disabled')
+    end = time.time() + PATIENCE
+    while True:
+        said = set(answer.strip() for answer in everywhere(sites, command).values())
+        if said == set([wanted]):
+            return
+        assert time.time() < end, '%s instead of %s' % (sorted(said), wanted)
+        time.sleep(0.2)
+
+
+def facts(vassal, hosts=tuple(BY_ROLE)):
+    return dict((name, result['vassals'][0]) for name, result in ad_hoc('uwsgi_vassal_info', dict(name=vassal), hosts=hosts).items())
+
+
+@pytest.fixture
+def stone(sites):
+    """An application that is enabled and answers, before and after."""
+
+    def answers():
+        ad_hoc('uwsgi_vassal', dict(name='stone', probe=dict(path='/')), hosts=tuple(BY_ROLE))
+        agree(sites, 'stone', 'active', True)
+
+    answers()
+    yield 'stone'
+    answers()
+
+
+def test_start_and_stop(sites, stone):
+    everywhere(sites, 'systemctl stop uwsgi@stone')
+    for name, one in facts('stone').items():
+        assert (one['enabled'], one['running']) == (False, False), name
+    agree(sites, 'stone', 'inactive', False)
+    everywhere(sites, 'systemctl start uwsgi@stone')
+    # it accepts requests when systemctl returns
+    for name in BY_ROLE:
+        assert sites[name].get('stone')[0] == 200
+    for name, one in facts('stone').items():
+        assert (one['enabled'], one['accepting']) == (True, True), name
+    agree(sites, 'stone', 'active', True)
+
+
+def test_restart_and_reload(sites, stone):
+    before = facts('stone')
+    everywhere(sites, 'systemctl reload uwsgi@stone')
+    reloaded = facts('stone')
+    everywhere(sites, 'systemctl restart uwsgi@stone')
+    restarted = facts('stone')
+    for name in BY_ROLE:
+        assert reloaded[name]['pid'] == before[name]['pid'], name
+        assert restarted[name]['pid'] != before[name]['pid'] and restarted[name]['accepting'], name
+    agree(sites, 'stone', 'active', True)
+    said = everywhere(sites, 'journalctl -q -o cat -n 30 -u uwsgi@stone')
+    for name in BY_ROLE:
+        assert 'stone accepts requests, as process %d (reload' % before[name]['pid'] in said[name], said[name]
+        assert 'stone accepts requests, as process %d (restart' % restarted[name]['pid'] in said[name], said[name]
+
+
+def test_enable_and_disable(sites, stone):
+    everywhere(sites, 'systemctl disable uwsgi@stone')
+    agree(sites, 'stone', 'inactive', False)
+    everywhere(sites, 'systemctl enable uwsgi@stone')
+    agree(sites, 'stone', 'active', True)
+
+
+def test_the_module_and_links_made_by_hand(sites, stone):
+    ad_hoc('uwsgi_vassal', dict(name='stone', state='disabled'), hosts=tuple(BY_ROLE))
+    agree(sites, 'stone', 'inactive', False)
+    ad_hoc('uwsgi_vassal', dict(name='stone'), hosts=tuple(BY_ROLE))
+    agree(sites, 'stone', 'active', True)
+    everywhere(sites, 'rm ' + LINK % 'stone')
+    agree(sites, 'stone', 'inactive', False)
+    everywhere(sites, 'ln -s ../apps-available/stone.ini ' + LINK % 'stone')
+    agree(sites, 'stone', 'active', True)
+
+
+def test_a_crash_loop(sites, stone):
+    everywhere(sites, 'cp -p {0} /root/stone.ini && echo "chdir = /nowhere" >> {0}'.format(FILE % 'stone'))
+    try:
+        agree(sites, 'stone', 'failed', True)
+    except AssertionError:
+        # on its way there: it is not called active
+        assert 'active' not in [answer.strip() for answer in everywhere(sites, 'systemctl is-active uwsgi@stone || true').values()]
+        time.sleep(PATIENCE)
+        agree(sites, 'stone', 'failed', True)
+    finally:
+        said = everywhere(sites, 'systemctl status uwsgi@stone --no-pager', fails=True)
+        everywhere(sites, 'cp -p /root/stone.ini %s; touch %s' % ((FILE % 'stone',) * 2))
+    for name in BY_ROLE:
+        assert 'Reason: chdir() to /nowhere: No such file or directory' in said[name], said[name]
+
+
+def test_a_start_that_fails(sites):
+    everywhere(sites, 'printf "[uwsgi]\\nplugin = %s\\nneed-app = true\\nmodule = nowhere\\n" > %s' % (PLUGIN, FILE % 'failing'))
+    try:
+        everywhere(sites, 'systemctl enable --now uwsgi@failing', fails=True)
+        said = everywhere(sites, 'systemctl status uwsgi@failing --no-pager', fails=True)
+        for name in BY_ROLE:
+            assert re.search("Reason: (ModuleNotFound|Import)Error: No module named '?nowhere", said[name]), said[name]
+        agree(sites, 'failing', 'failed', False)
+        everywhere(sites, 'systemctl start uwsgi@nobody', fails=True)
+        said = everywhere(sites, 'systemctl status uwsgi@nobody --no-pager', fails=True)
+        for name in BY_ROLE:
+            assert 'nobody: there is no /etc/uwsgi/apps-available/nobody.ini' in said[name], said[name]
+    finally:
+        everywhere(sites, 'systemctl reset-failed uwsgi@failing uwsgi@nobody; rm ' + FILE % 'failing')
+
+
+def test_the_emperor_stops_and_dies(sites, stone):
+    everywhere(sites, 'systemctl stop uwsgi')
+    agree(sites, 'stone', 'inactive', True)
+    everywhere(sites, 'systemctl start uwsgi')
+    agree(sites, 'stone', 'active', True)
+    # with its Emperor down, what is disabled stays so
+    everywhere(sites, 'systemctl stop uwsgi; systemctl -q disable uwsgi@stone')
+    everywhere(sites, 'systemctl start uwsgi')
+    agree(sites, 'stone', 'inactive', False)
+    everywhere(sites, 'systemctl start uwsgi@stone')
+    agree(sites, 'stone', 'active', True)
+    # all of them: in a container without cgroup v2 systemd may not see the vassals end that die with their Emperor
+    everywhere(sites, 'systemctl kill --signal=KILL uwsgi')
+    agree(sites, 'stone', 'active', True)
+
+
+def test_one_process_for_all_that_comes_back(sites, stone):
+    everywhere(sites, 'pkill -KILL -fx ".*/vassal-units watch"')
+    everywhere(sites, 'systemctl stop uwsgi@stone')
+    agree(sites, 'stone', 'inactive', False)
+    everywhere(sites, 'systemctl start uwsgi@stone')
+    agree(sites, 'stone', 'active', True)
+    for name, said in everywhere(sites, 'pgrep -fxc ".*/vassal-units watch"').items():
+        assert said.strip() == '1', name
+
+
+def test_systemd_takes_the_units_without_a_warning(sites):
+    command = 'systemd-analyze verify /etc/systemd/system/uwsgi-vassals.service /etc/systemd/system/uwsgi-vassals.target uwsgi@stone.service 2>&1'
+    for name, said in everywhere(sites, command).items():
+        assert 'uwsgi' not in said, '%s: %s' % (name, said)
+
+
+def test_what_debians_own_unit_serves_is_not_started_twice(sites):
+    hosts = [name for name in BY_ROLE if sites[name].host.file('/lib/systemd/system/uwsgi-app@.socket').exists]
+    if not hosts:
+        pytest.skip('Debian 12 is the first with these units')
+    everywhere(sites, 'printf "[uwsgi]\\nplugin = python3\\nwsgi-file = /srv/hello/hello.py\\n" > ' + FILE % 'served', hosts=hosts)
+    everywhere(sites, 'systemctl start uwsgi-app@served.socket', hosts=hosts)
+    try:
+        for options in ((), ('--check',)):
+            for name, result in ad_hoc('uwsgi_vassal', dict(name='served'), *options, hosts=tuple(hosts)).items():
+                assert result['failed'] and 'systemctl disable --now uwsgi-app@served.socket' in result['msg'], '%s: %s' % (name, result)
+        everywhere(sites, 'systemctl start uwsgi@served', fails=True, hosts=hosts)
+        for name, said in everywhere(sites, 'systemctl status --no-pager uwsgi@served', fails=True, hosts=hosts).items():
+            assert 'served: it is served by uwsgi-app@served.socket' in said, '%s: %s' % (name, said)
+        playbook(
+            'uwsgi.emperor.site',
+            dict(emperor_hosts=','.join(hosts), emperor_vassals=dict(served={})),
+            fails='systemctl disable --now uwsgi-app@served.socket',
+        )
+        everywhere(sites, 'test ! -e ' + LINK % 'served', hosts=hosts)
+    finally:
+        everywhere(sites, 'systemctl stop uwsgi-app@served.socket; systemctl reset-failed uwsgi@served; rm ' + FILE % 'served', hosts=hosts)

@@ -1,0 +1,318 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""systemctl's verbs for one application: the units uwsgi@NAME.service of a host, which stand for the Emperor's vassals.
+
+The links are the truth. A unit is enabled while its vassal's link is there, and active while its vassal accepts requests.
+What systemctl asks for is done by verb(), which the unit calls; what happens otherwise, by the module, by hand or by a crash,
+watch() sees, one process for all, and has systemd know. The role installs this with what it imports as one program.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, make_plan
+
+# A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
+MARKS = '/run/uwsgi-emperor/vassals'
+# Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
+WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
+# The names that were both linked and enabled when they were looked at last: it tells which of the two changed since.
+AGREED = '/var/lib/uwsgi-emperor/enabled'
+
+# All times are in seconds.
+TICK = 1.0
+TIMEOUT = 60
+# A vassal that is on the Emperor's blacklist counts as up again once it lived so long.
+STEADY = 3.0
+# So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
+LOOKS = 2
+# systemd is asked again after so many looks at least.
+RARELY = 5
+BUSY = ('activating', 'deactivating', 'reloading')
+
+
+def unit_of(name):
+    """The unit of a vassal, with what systemd takes in no name escaped as systemd-escape does."""
+    return 'uwsgi@%s.service' % re.sub(r'[^A-Za-z0-9_.@-]', lambda found: '\\x%02x' % ord(found.group()), to_native(name))
+
+
+def name_of(unit):
+    """The vassal's name of a unit, or of the instance alone."""
+    instance = re.sub(r'^uwsgi@(.*)\.service$', r'\1', to_native(unit))
+    return to_text(re.sub(r'\\x([0-9a-f]{2})', lambda found: chr(int(found.group(1), 16)), instance))
+
+
+def decide(linked, enabled, agreed, up, down, crashing, states):
+    """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
+
+    linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
+    up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
+    starts again and again.
+    states: the ActiveState of the units that systemd has loaded, by name.
+
+    The acts: 'enable' and 'disable' for the link of systemctl's, 'unlink' for the Emperor's; 'start', 'stop' and 'restart' for
+    the unit; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
+    """
+    acts = []
+    agreed = set(agreed)
+    for name in sorted(linked | enabled | agreed | set(states)):
+        state = states.get(name, 'inactive')
+        if state in BUSY:
+            continue
+        if name in linked and name not in enabled and name in agreed:
+            agreed.discard(name)
+            acts.append(('stop' if state == 'active' else 'unlink', name))
+            continue
+        if name in enabled and name not in linked and name not in agreed and state != 'failed':
+            acts.append(('start', name))
+            continue
+        if name in linked:
+            agreed.add(name)
+            if name not in enabled:
+                acts.append(('enable', name))
+            if name in up and state != 'active':
+                acts.append(('notice', name))
+            elif name in down and state == 'active' or name in crashing and state == 'inactive':
+                acts.append(('restart', name))
+        else:
+            agreed.discard(name)
+            if name in enabled:
+                acts.append(('disable', name))
+            if state == 'active':
+                acts.append(('forget', name))
+    return acts, agreed
+
+
+def run_command(argv, cwd=None):
+    """(exit code, stdout, stderr) of a command, as AnsibleModule.run_command() has it."""
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+    out, err = [to_native(part, errors='surrogate_or_replace') for part in process.communicate()]
+    return process.returncode, out, err
+
+
+def find_host():
+    options = dict((option, spec['default']) for option, spec in layout_spec().items())
+    return Host(run_command, **options)
+
+
+def mark(name, accepts):
+    """Sets or removes the mark of a vassal."""
+    path = '%s/%s' % (MARKS, unit_of(name))
+    if accepts:
+        if not os.path.isdir(MARKS):
+            os.makedirs(MARKS)
+        open(path, 'w').close()
+    elif os.path.exists(path):
+        os.unlink(path)
+
+
+def jobs():
+    """What systemd has to do, as a dict of the jobs' types by unit."""
+    lines = [line.split() for line in run_command(['systemctl', 'list-jobs', '--no-legend', '--no-pager'])[1].splitlines()]
+    return dict((words[1], words[2]) for words in lines if len(words) > 2)
+
+
+def verb(word, instance):
+    """Does what a unit is asked for: start, stop or reload. Returns the exit code.
+
+    A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced.
+    """
+    name = check_name(name_of(instance))
+    state = dict(start='enabled', stop='disabled', reload='reloaded')[word]
+    if word == 'stop':
+        waiting = jobs()
+        if waiting.get(unit_of(name)) in ('restart', 'try-restart'):
+            state = 'restarted'
+        elif waiting.get('uwsgi.service') in ('stop', 'restart') or 'shutdown.target' in waiting:
+            # it stops with its Emperor, and is enabled when that starts again
+            mark(name, False)
+            return 0
+    host = find_host()
+    if not host.emperor and state != 'disabled':
+        raise VassalError('%s: the Emperor does not run: %s' % (name, host.why_down))
+    lock = None
+    try:
+        job = plan(host, name, state)
+        if job.plan.mode != 'start' or 'link' in job.plan.actions:
+            # otherwise it is only waited for, which others may do at the same time
+            lock = host.lock(TIMEOUT)
+            job = plan(host, name, state)
+        bring_about(host, [job], TIMEOUT)
+    finally:
+        if lock is not None:
+            os.close(lock)
+    for warning in job.warnings:
+        print(warning)
+    mark(name, job.after is not None and job.after.accepting and not job.failure)
+    linked = name in host.enabled()
+    if linked != (unit_of(name) in _entries(WANTS)):
+        run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
+    if job.failure:
+        raise VassalError(job.explained)
+    what = 'accepts requests, as process %d' % job.after.pid if job.after.pid else 'is stopped'
+    print('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.plan.actions) or 'nothing to do', job.elapsed))
+    return 0
+
+
+def plan(host, name, state):
+    situation = host.situations([name], host.look())[0]
+    result = Job(situation, make_plan(situation, state))
+    rival = host.rival(name) if result.plan.mode == 'start' else None
+    if rival:
+        raise VassalError('%s: %s. It would run twice; nothing was changed.' % (name, rival))
+    return result
+
+
+class Watcher(object):
+    """Looks at the vassals and at their units, and has systemd know what changed."""
+
+    def __init__(self, host):
+        self.host = host
+        self.agreed = _lines(AGREED)
+        self._down_for = {}  # name -> looks in a row that found it down
+        self._ticks = 0
+        self._settled = None  # what was found when nothing was to do
+
+    def look(self):
+        """(linked, up, down, crashing): sets of names, as decide() takes them."""
+        view = self.host.look()
+        linked = self.host.enabled()
+        up, crashing = set(), set()
+        for name in linked:
+            filename = next(
+                (name + ending for ending in _emperor.EXTENSIONS if os.path.lexists('%s/%s%s' % (self.host.enabled_dir, name, ending))), None
+            )
+            pid = view.pids.get(filename)
+            listed = filename in view.blacklist
+            if pid and (not listed or (_emperor.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid):
+                up.add(name)
+            elif listed:
+                crashing.add(name)
+        self._down_for = dict((name, self._down_for.get(name, 0) + 1) for name in linked - up)
+        down = set(name for name, looks in self._down_for.items() if looks >= LOOKS)
+        return linked, up, down, crashing & down
+
+    def _accepts(self, view, filename, pid):
+        if view.stats is None:
+            return self.host.settled(pid)
+        entry = view.stats[filename]
+        return bool(entry.get('accepting') and not entry.get('cursed')) or self.host.asleep(filename, pid)
+
+    def tick(self):
+        self._ticks += 1
+        linked, up, down, crashing = self.look()
+        enabled = set(name_of(unit) for unit in _entries(WANTS))
+        found = linked, enabled, up, down, crashing
+        if found == self._settled and self._ticks % RARELY:
+            return
+        states = self.states()
+        acts, agreed = decide(linked, enabled, self.agreed, up, down, crashing, states)
+        self._settled = None if acts or set(states.values()) & set(BUSY) else found
+        self.act(acts)
+        if agreed != self.agreed:
+            self.agreed = agreed
+            _write_lines(AGREED, agreed)
+
+    @staticmethod
+    def states():
+        dummy, out, dummy = run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState', 'uwsgi@*.service'])
+        units = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in out.split('\n\n')]
+        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in units if 'Id' in unit)
+
+    def act(self, acts):
+        """Carries out what decide() said: one systemctl for all of a kind."""
+        for act, name in acts:
+            if act in ('notice', 'forget', 'restart'):
+                mark(name, act == 'notice')
+            elif act == 'unlink':
+                situation = self.host.situations([name], self.host.look())[0]
+                self.host.unlink(situation.filename)
+                self.host.wake()
+        for command, kinds in (
+            (['enable'], ['enable']),
+            (['disable'], ['disable']),
+            (['stop', '--no-block'], ['stop', 'forget']),
+            (['restart', '--no-block'], ['restart']),
+            (['start', '--no-block'], ['start', 'notice']),
+        ):
+            units = [unit_of(name) for act, name in acts if act in kinds]
+            if units:
+                print('%s %s' % (command[0], ' '.join(units)))
+                code, dummy, err = run_command(['systemctl'] + command + units)
+                if code:
+                    print(err.strip())
+        sys.stdout.flush()
+
+    def end(self):
+        """Without the Emperor no vassal runs."""
+        for entry in _entries(MARKS):
+            os.unlink('%s/%s' % (MARKS, entry))
+        units = [unit_of(name) for name, state in self.states().items() if state == 'active']
+        if units:
+            run_command(['systemctl', 'stop', '--no-block'] + units)
+
+
+def _entries(directory):
+    return os.listdir(directory) if os.path.isdir(directory) else []
+
+
+def _lines(path):
+    if not os.path.exists(path):
+        return set()
+    with open(path) as handle:
+        return set(map(to_text, handle.read().split()))
+
+
+def _write_lines(path, lines):
+    if not os.path.isdir(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path))
+    with open(path + '.new', 'w') as handle:
+        handle.write(''.join('%s\n' % to_native(line) for line in sorted(lines)))
+    os.rename(path + '.new', path)
+
+
+def watch():
+    """Goes on until it is told to end."""
+
+    def stop(dummy, frame):
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    host = find_host()
+    if not host.emperor:
+        raise VassalError('The Emperor does not run: %s' % host.why_down)
+    watcher = Watcher(host)
+    try:
+        while True:
+            watcher.tick()
+            time.sleep(TICK)
+    finally:
+        watcher.end()
+
+
+def main(arguments):
+    """The program: `watch`, or `start`, `stop` or `reload` with the instance of a unit. Returns the exit code."""
+    try:
+        return watch() if arguments == ['watch'] else verb(*arguments)
+    except VassalError as error:
+        # systemctl status shows the last lines: the first one says most
+        head, dummy, rest = to_native(error).partition('\n')
+        sys.stderr.write(''.join('%s\n' % line for line in rest.splitlines() + [head]))
+        return 1

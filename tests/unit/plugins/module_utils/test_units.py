@@ -1,0 +1,76 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide, name_of, unit_of
+
+
+@pytest.mark.parametrize('name, unit', [('redmine', 'uwsgi@redmine.service'), ('a-b.c_d@e', 'uwsgi@a-b.c_d@e.service'), ('a+b', r'uwsgi@a\x2bb.service')])
+def test_a_vassal_and_its_unit_know_each_other(name, unit):
+    assert unit_of(name) == unit
+    assert name_of(unit) == name
+    assert name_of(unit[len('uwsgi@') : -len('.service')]) == name
+
+
+# One vassal: in which of linked, enabled, agreed, up, down, crashing it is; its unit; the acts; whether it is agreed on then.
+SITUATIONS = [
+    # all agree
+    ('linked enabled agreed up', 'active', '', True),
+    ('', 'inactive', '', False),
+    # it starts, or is restarted: only time tells
+    ('linked enabled agreed', 'inactive', '', True),
+    ('linked enabled agreed', 'active', '', True),
+    ('linked enabled agreed', 'failed', '', True),
+    # by the module, or by hand
+    ('linked', 'inactive', 'enable', True),
+    ('linked up', 'inactive', 'enable notice', True),
+    ('linked enabled agreed up', 'inactive', 'notice', True),
+    ('linked enabled agreed up', 'failed', 'notice', True),
+    ('enabled agreed', 'active', 'disable forget', False),
+    ('enabled agreed', 'inactive', 'disable', False),
+    ('enabled agreed', 'failed', 'disable', False),
+    # by systemctl start and stop
+    ('linked up', 'active', 'enable', True),
+    ('enabled agreed', 'inactive', 'disable', False),
+    # by systemctl enable and disable
+    ('enabled', 'inactive', 'start', False),
+    ('enabled', 'failed', 'disable', False),
+    ('linked agreed up', 'active', 'stop', False),
+    ('linked agreed down', 'failed', 'unlink', False),
+    ('linked agreed', 'inactive', 'unlink', False),
+    # it does not accept requests any more: the unit asks it why
+    ('linked enabled agreed down', 'active', 'restart', True),
+    ('linked enabled agreed down crashing', 'active', 'restart', True),
+    ('linked enabled agreed down crashing', 'failed', '', True),
+    # or never did, since the Emperor was started
+    ('linked enabled agreed down crashing', 'inactive', 'restart', True),
+    ('linked enabled agreed down', 'inactive', '', True),
+    # without a link, whatever systemd remembers
+    ('', 'active', 'forget', False),
+    ('', 'failed', '', False),
+]
+
+
+@pytest.mark.parametrize('sets, state, acts, agreed', SITUATIONS, ids=[' '.join(one[:2]) for one in SITUATIONS])
+def test_what_systemd_is_told(sets, state, acts, agreed):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    assert decide(*(arguments + [dict(a=state)])) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
+
+
+@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
+@pytest.mark.parametrize('sets', sorted(set(one[0] for one in SITUATIONS)))
+def test_while_its_unit_is_at_work_a_vassal_is_left_alone(sets, state):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    assert decide(*(arguments + [dict(a=state)])) == ([], arguments[2])
+
+
+def test_each_vassal_is_decided_on_by_itself():
+    both = set(['a', 'b'])
+    acts, agreed = decide(both, set(['a']), set(['a']), both, set(), set(), dict(a='active', c='active'))
+    assert acts == [('enable', 'b'), ('notice', 'b'), ('forget', 'c')]
+    assert agreed == both
