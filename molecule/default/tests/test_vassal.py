@@ -206,7 +206,7 @@ def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeo
 
 
 def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it(sites):
-    link = 'echo 1/0 > /srv/mended.py; printf "[uwsgi]\nplugin = python3\nwsgi-file = /srv/mended.py\nneed-app = true\n" > %s; ln -s %s %s'
+    link = 'echo 1/0 > /srv/mended.py; printf "[uwsgi]\nplugin = ' + PLUGIN + '\nwsgi-file = /srv/mended.py\nneed-app = true\n" > %s; ln -s %s %s'
     path = '/etc/uwsgi/apps-available/mended.ini'
     for site in sites.values():
         site.host.check_output(link, path, path, path.replace('available', 'enabled'))
