@@ -25,6 +25,8 @@ TICK = 0.02
 LONGEST_TICK = 0.2
 # So often the Emperor is woken while many applications are checked one after the other.
 HEAD_START = 0.2
+# So often a master that is to be started anew is looked at, each of them: from its end on nobody listens.
+BLINK = 0.001
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
 DIES = 'it dies as soon as it is started'
@@ -139,6 +141,11 @@ class Job(object):
             self._rise(host, view, now, pid)
         if not self.done and now > self.deadline:
             self.fail('after %d s: %s' % (timeout, self.seen))
+
+    @property
+    def ending(self):
+        """The PID of a master that was asked to end and will be started anew, None otherwise."""
+        return self._pid if self.plan.mode == 'restart' and self._asked and self._pid == self.before.pid else None
 
     def _stop(self, host, pid, now, timeout, wait):
         """Has a vassal finish its requests and end; at the deadline its workers are killed.
@@ -347,10 +354,19 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
         pending = [job for job in pending if not job.done] if wait else []
         if pending:
             # a look at hundreds takes time that the Emperor and they need themselves
-            sleep(min(max(TICK, clock() - began), LONGEST_TICK))
+            pause(min(max(TICK, clock() - began), LONGEST_TICK), [job.ending for job in pending if job.ending], clock, sleep)
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation
+
+
+def pause(seconds, ending, clock, sleep):
+    """Sleeps for so long, or until one of the processes `ending` has ended: the next look has the Emperor start it anew."""
+    end = clock() + seconds
+    while clock() < end:
+        sleep(min(BLINK * len(ending) or seconds, seconds))
+        if any(_emperor.process(pid) is None for pid in ending):
+            break
 
 
 def lint(host, job):

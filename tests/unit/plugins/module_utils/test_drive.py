@@ -48,6 +48,7 @@ class FakeHost(object):
         self.problem = None
         self.connected = True
         self.knocks = 0
+        self.looks = []
         self.statuses = []
 
     def clock(self):
@@ -60,6 +61,7 @@ class FakeHost(object):
         return [state for second, state in self.life if second <= self.now][-1]
 
     def look(self):
+        self.looks.append(self.now)
         pid = self.present()[0]
         pids = dict(('b%d.ini' % number, 100 + number) for number in range(self.others) if number < self.now)
         pids.update({'a.ini': pid} if pid else {})
@@ -127,6 +129,7 @@ class FakeHost(object):
 def processes(monkeypatch):
     def follow(host):
         monkeypatch.setattr(_emperor, 'children', lambda pid: host.present()[1])
+        monkeypatch.setattr(_emperor, 'process', lambda pid: (1, 1) if pid == host.present()[0] else None)
 
     monkeypatch.setattr(_emperor, 'age', lambda pid: 100.0)
     return follow
@@ -193,6 +196,14 @@ def test_a_vassal_is_waited_for_while_the_emperor_starts_others(processes):
     host.others = 5
     job = run(host, processes, Situation('a', text=TEXT), 'enabled')
     assert job.failure == 'it dies as soon as it is started' and 7.0 < job.elapsed < 9.0
+
+
+def test_the_emperor_is_woken_at_the_moment_in_which_a_master_has_ended(processes):
+    for ended in 1.003, 1.011, 1.019:
+        host = FakeHost([(0, (10, [11], True)), (ended, (None, [], False)), (1.1, (20, [21], True))], hook_master_start=GRACEFUL)
+        job = run(host, processes, Situation('a', **UP), 'restarted')
+        assert job.failure is None
+        assert min(look for look in host.looks if look >= ended) - ended < 0.002
 
 
 def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
