@@ -190,7 +190,9 @@ class Job(object):
             self.plan.actions.append('kill')
             self.warnings.append('%s: requests in flight had not ended after %d s; its workers were killed.' % (self.name, timeout))
         elif self._asked in ('drained', 'newborn') and now > self._asked_at + PATIENCE:
+            # the master may have missed it, or its new workers, in their first instants, what it told them
             host.signal_vassal(pid, signal.SIGINT)
+            host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
             self._asked_at = now
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
             host.signal_vassal(pid, signal.SIGKILL)

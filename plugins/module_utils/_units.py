@@ -223,6 +223,10 @@ class Watcher(object):
         if found == self._settled and self._ticks % RARELY:
             return
         states = self.states()
+        for name, state in states.items():
+            if state in BUSY:
+                # whoever is at work on it waits for it: only from then on it counts as down
+                self._down_for.pop(name, None)
         acts, agreed = decide(linked, enabled, self.agreed, up, down, crashing, states)
         self._settled = None if acts or set(states.values()) & set(BUSY) else found
         self.act(acts)

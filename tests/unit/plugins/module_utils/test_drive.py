@@ -220,10 +220,10 @@ def test_a_restart_without_the_hook_lets_a_reload_end_the_requests_first(process
     assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT)]
 
 
-def test_a_stop_that_a_master_missed_while_it_replaced_itself_is_asked_for_again(processes):
+def test_a_stop_that_a_master_or_its_new_workers_missed_is_asked_for_again(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (10, [12], True)), (4.0, (None, [], False)), (4.1, (20, [21], True))])
     assert run(host, processes, Situation('a', **UP), 'restarted').failure is None
-    assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT), (10, signal.SIGINT)]
+    assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT), (10, signal.SIGINT), ('kill', 10, [12])]
 
 
 def test_a_restart_without_waiting_is_one_signal(processes):
@@ -361,7 +361,7 @@ def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
     if state == 'disabled':
         host.life.pop()
     job = run(host, processes, Situation('a', text=TEXT, link='right', pid=10), state)
-    assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT)] * 2
+    assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT)] * 2 + [('kill', 10, [11])]
 
 
 def test_what_the_emperor_started_anew_before_the_link_was_gone_is_not_waited_for(processes):

@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide, name_of, unit_of
 
 
@@ -74,3 +75,25 @@ def test_each_vassal_is_decided_on_by_itself():
     acts, agreed = decide(both, set(['a']), set(['a']), both, set(), set(), dict(a='active', c='active'))
     assert acts == [('enable', 'b'), ('notice', 'b'), ('forget', 'c')]
     assert agreed == both
+
+
+def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
+    """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
+    watcher = _units.Watcher(None)
+    told = []
+    down = {}
+
+    def look():
+        down['a'] = watcher._down_for['a'] = watcher._down_for.get('a', 0) + 1
+        names = set(['a'])
+        return names, set(), set(name for name, looks in down.items() if looks >= _units.LOOKS), set()
+
+    states = iter(['activating'] * 5 + ['active'])
+    monkeypatch.setattr(watcher, 'look', look)
+    monkeypatch.setattr(watcher, 'states', lambda: dict(a=next(states)))
+    monkeypatch.setattr(watcher, 'act', told.extend)
+    monkeypatch.setattr(_units, '_entries', lambda directory: ['uwsgi@a.service'])
+    monkeypatch.setattr(_units, '_write_lines', lambda path, lines: None)
+    for dummy in range(6):
+        watcher.tick()
+    assert told == []
