@@ -16,8 +16,8 @@ target_pythons() {
 }
 
 # Debian's own Pythons. Others are this machine's, mounted into a container of Debian 12.
-declare -A debian=([2.7]=bullseye [3.9]=bullseye [3.11]=bookworm [3.13]=trixie)
-declare -A release=([bullseye]='Debian 11' [bookworm]='Debian 12' [trixie]='Debian 13')
+declare -gA debian=([2.7]=bullseye [3.9]=bullseye [3.11]=bookworm [3.13]=trixie)
+declare -gA release=([bullseye]='Debian 11' [bookworm]='Debian 12' [trixie]='Debian 13')
 
 # find_targets VERSION ...: fills suite_of and python_of, what container has this Python and where, and volumes
 find_targets() {
