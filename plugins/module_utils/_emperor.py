@@ -713,11 +713,11 @@ class Host(object):
             return path, lines, reason
         rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', self.unit])
         journal = [line for line in out.splitlines() if line.strip()] if rc == 0 else []
-        # the journal is everybody's: only the part from this vassal's last start on is about it
-        for index in range(len(journal) - 1, -1, -1):
-            if 'configuration from %s' % filename in journal[index]:
-                journal = journal[index:]
-                break
+        # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
+        begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
+        if begun:
+            parts = [journal[index:following] for index, following in zip(begun, begun[1:] + [None])]
+            journal = next((part for part in reversed(parts) if find_reason(part)), parts[-1])
         else:
             journal = [line for line in journal if filename in line]
         if find_reason(journal):
