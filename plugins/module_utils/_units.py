@@ -67,8 +67,8 @@ def decide(linked, enabled, agreed, up, down, crashing, states):
     starts again and again.
     states: the ActiveState of the units that systemd has loaded, by name.
 
-    The acts: 'enable' and 'disable' for the link of systemctl's, 'unlink' for the Emperor's; 'start', 'stop' and 'restart' for
-    the unit; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
+    The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
+    unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
     """
     acts = []
     agreed = set(agreed)
@@ -77,8 +77,7 @@ def decide(linked, enabled, agreed, up, down, crashing, states):
         if state in BUSY:
             continue
         if name in linked and name not in enabled and name in agreed:
-            agreed.discard(name)
-            acts.append(('stop' if state == 'active' else 'unlink', name))
+            acts.append(('stop' if state == 'active' else 'end', name))
             continue
         if name in enabled and name not in linked and name not in agreed and state != 'failed':
             acts.append(('start', name))
@@ -196,6 +195,7 @@ class Watcher(object):
         self.host = host
         self.agreed = _lines(AGREED)
         self._down_for = {}  # name -> looks in a row that found it down
+        self._ends = {}  # name -> process that stops it
         self._ticks = 0
         self._settled = None  # what was found when nothing was to do
 
@@ -254,10 +254,9 @@ class Watcher(object):
         for act, name in acts:
             if act in ('notice', 'forget', 'restart'):
                 mark(name, act == 'notice')
-            elif act == 'unlink':
-                situation = self.host.situations([name], self.host.look())[0]
-                self.host.unlink(situation.filename)
-                self.host.wake()
+            elif act == 'end' and (name not in self._ends or self._ends[name].poll() is not None):
+                # beside: it may take a while
+                self._ends[name] = subprocess.Popen([sys.argv[0], 'stop', unit_of(name)])  # pylint: disable=ansible-bad-function
         for command, kinds in (
             (['enable'], ['enable']),
             (['disable'], ['disable']),

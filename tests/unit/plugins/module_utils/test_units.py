@@ -41,9 +41,10 @@ SITUATIONS = [
     # by systemctl enable and disable
     ('enabled', 'inactive', 'start', False),
     ('enabled', 'failed', 'disable', False),
-    ('linked agreed up', 'active', 'stop', False),
-    ('linked agreed down', 'failed', 'unlink', False),
-    ('linked agreed', 'inactive', 'unlink', False),
+    ('linked agreed up', 'active', 'stop', True),
+    ('linked agreed down', 'failed', 'end', True),
+    ('linked agreed', 'inactive', 'end', True),
+    ('agreed', 'inactive', '', False),
     # it does not accept requests any more: the unit asks it why
     ('linked enabled agreed down', 'active', 'restart', True),
     ('linked enabled agreed down crashing', 'active', 'restart', True),
