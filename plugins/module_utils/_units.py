@@ -77,6 +77,7 @@ def decide(linked, enabled, agreed, up, down, crashing, states):
         if state in BUSY:
             continue
         if name in linked and name not in enabled and name in agreed:
+            agreed.discard(name)
             acts.append(('stop' if state == 'active' else 'end', name))
             continue
         if name in enabled and name not in linked and name not in agreed and state != 'failed':
@@ -232,6 +233,7 @@ class Watcher(object):
         if found == self._settled and self._ticks % RARELY:
             return
         states = self.states()
+        states.update((name, 'deactivating') for name, process in self._ends.items() if process.poll() is None)
         for name, state in states.items():
             if state in BUSY:
                 # whoever is at work on it waits for it: only from then on it counts as down
@@ -254,7 +256,7 @@ class Watcher(object):
         for act, name in acts:
             if act in ('notice', 'forget', 'restart'):
                 mark(name, act == 'notice')
-            elif act == 'end' and (name not in self._ends or self._ends[name].poll() is not None):
+            elif act == 'end':
                 # beside: it may take a while
                 self._ends[name] = subprocess.Popen([sys.argv[0], 'stop', unit_of(name)])  # pylint: disable=ansible-bad-function
         for command, kinds in (

@@ -41,9 +41,9 @@ SITUATIONS = [
     # by systemctl enable and disable
     ('enabled', 'inactive', 'start', False),
     ('enabled', 'failed', 'disable', False),
-    ('linked agreed up', 'active', 'stop', True),
-    ('linked agreed down', 'failed', 'end', True),
-    ('linked agreed', 'inactive', 'end', True),
+    ('linked agreed up', 'active', 'stop', False),
+    ('linked agreed down', 'failed', 'end', False),
+    ('linked agreed', 'inactive', 'end', False),
     ('agreed', 'inactive', '', False),
     # it does not accept requests any more: the unit asks it why
     ('linked enabled agreed down', 'active', 'restart', True),
