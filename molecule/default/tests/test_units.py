@@ -17,8 +17,8 @@ from conftest import BY_ROLE, PLUGIN, ad_hoc, playbook
 
 LINK = '/etc/uwsgi/apps-enabled/%s.ini'
 FILE = '/etc/uwsgi/apps-available/%s.ini'
-# The truth has to be there within 5 seconds, of which the asking takes some.
-PATIENCE = 5.0
+# In seconds. The truth is there after one to three; beside other scenarios on a small machine all takes longer.
+PATIENCE = 20.0
 
 
 def everywhere(sites, command, fails=False, hosts=tuple(BY_ROLE)):
@@ -114,11 +114,6 @@ def test_the_module_and_links_made_by_hand(sites, stone):
 def test_a_crash_loop(sites, stone):
     everywhere(sites, 'cp -p {0} /root/stone.ini && echo "chdir = /nowhere" >> {0}'.format(FILE % 'stone'))
     try:
-        agree(sites, 'stone', 'failed', True)
-    except AssertionError:
-        # on its way there: it is not called active
-        assert 'active' not in [answer.strip() for answer in everywhere(sites, 'systemctl is-active uwsgi@stone || true').values()]
-        time.sleep(PATIENCE)
         agree(sites, 'stone', 'failed', True)
     finally:
         said = everywhere(sites, 'systemctl status uwsgi@stone --no-pager', fails=True)
