@@ -119,6 +119,11 @@ def resident(pid):
     return int(fields[1]) * os.sysconf('SC_PAGESIZE')
 
 
+def blocks(shown):
+    """What `systemctl show` prints of several units, as a dict of properties for each."""
+    return [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in shown.split('\n\n')]
+
+
 class View(object):
     """One look at the Emperor: the vassals' PIDs, and what the stats say where there are any."""
 
@@ -160,7 +165,7 @@ class Host(object):
             )
         except (IOError, OSError) as error:
             rc, out, err = 127, '', to_native(error)
-        units = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in out.split('\n\n')]
+        units = blocks(out)
         facts = units[0]
         self._others = set(other.get('Id') for other in units[1:] if other.get('ActiveState') == 'active') - set([facts.get('Id')])
         if rc != 0 or not facts:
@@ -192,14 +197,16 @@ class Host(object):
             return
         self._find_stats()
 
-    def rival(self, name):
-        """Who serves an application of this name already, of Debian's own units, and the remedy, as a sentence; None where nobody does."""
+    def refuse_twin(self, name):
+        """Raises VassalError, with the remedy, if one of Debian's own units serves an application of this name already."""
         units = [unit for unit in ('uwsgi-app@%s.socket' % name, 'uwsgi-app@%s.service' % name) if unit in self._others]
         if units:
-            return 'it is served by %s; stop that first: systemctl disable --now %s' % (' and '.join(units), ' '.join(units))
-        if OTHER_EMPEROR in self._others and any(os.path.exists('%s/%s%s' % (OTHER_VASSALS, name, ending)) for ending in EXTENSIONS):
-            return 'it is a vassal of %s; the playbook uwsgi.emperor.migrate takes it over' % OTHER_EMPEROR
-        return None
+            found = 'it is served by %s; stop that first: systemctl disable --now %s' % (' and '.join(units), ' '.join(units))
+        elif OTHER_EMPEROR in self._others and any(os.path.exists('%s/%s%s' % (OTHER_VASSALS, name, ending)) for ending in EXTENSIONS):
+            found = 'it is a vassal of %s; the playbook uwsgi.emperor.migrate takes it over' % OTHER_EMPEROR
+        else:
+            return
+        raise VassalError('%s: %s. It would run twice; nothing was changed.' % (name, found))
 
     def _emperor_among(self, main):
         """(PID of the process that watches enabled_dir, directories seen): the unit's main process or a child of that as its master."""

@@ -183,9 +183,8 @@ def verb(word, instance):
 def plan(host, name, state):
     situation = host.situations([name], host.look())[0]
     result = Job(situation, make_plan(situation, state))
-    rival = host.rival(name) if result.plan.mode == 'start' else None
-    if rival:
-        raise VassalError('%s: %s. It would run twice; nothing was changed.' % (name, rival))
+    if result.plan.mode == 'start':
+        host.refuse_twin(name)
     return result
 
 
@@ -248,8 +247,7 @@ class Watcher(object):
     @staticmethod
     def states():
         dummy, out, dummy = run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState', 'uwsgi@*.service'])
-        units = [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in out.split('\n\n')]
-        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in units if 'Id' in unit)
+        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in _emperor.blocks(out) if 'Id' in unit)
 
     def act(self, acts):
         """Carries out what decide() said: one systemctl for all of a kind."""

@@ -386,9 +386,8 @@ def carry_out(module, host, wanted):
                     'Nothing was changed.' % (wish.name, ' and '.join(missing))
                 )
         jobs.append(Job(situation, plan, wish.text, wish.probe, params['method']))
-        rival = host.rival(wish.name) if plan.mode == 'start' else None
-        if rival:
-            raise VassalError('%s: %s. It would run twice; nothing was changed.' % (wish.name, rival))
+        if plan.mode == 'start':
+            host.refuse_twin(wish.name)
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
             raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
