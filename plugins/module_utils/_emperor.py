@@ -534,19 +534,19 @@ class Host(object):
 
     def known(self):
         """The names of all vassals that have a file or a link."""
-        return self._names(self.available_dir, os.path.lexists) | self._names(self.enabled_dir, os.path.lexists)
+        return set(self._files(self.available_dir, os.path.lexists)) | set(self._files(self.enabled_dir, os.path.lexists))
 
     def enabled(self):
-        """The names of the vassals that have a link which leads to a file."""
-        return self._names(self.enabled_dir, os.path.exists)
+        """The file names, by name, of the vassals that have a link which leads to a file."""
+        return self._files(self.enabled_dir, os.path.exists)
 
     @staticmethod
-    def _names(directory, there):
+    def _files(directory, there):
         try:
             entries = [to_native(entry) for entry in os.listdir(directory)]
         except OSError:
-            return set()
-        return set(to_text(split_extension(entry)[0]) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
+            return {}
+        return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
 
     def situations(self, names, view):
         """The Situations of vassals, in the order of `names`."""

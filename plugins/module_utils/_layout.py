@@ -22,7 +22,6 @@ def layout_spec():
     )
 
 
-def find_host(module):
-    """The Host as the module's options describe it."""
-    params = module.params
-    return Host(module.run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])
+def find_host(run_command, params):
+    """The Host as the options of a module describe it; run_command as AnsibleModule.run_command()."""
+    return Host(run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])

@@ -25,8 +25,7 @@ import time
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, make_plan
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
@@ -35,6 +34,9 @@ MARKS = '/run/uwsgi-emperor/vassals'
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The names that were both linked and enabled when they were looked at last: it tells which of the two changed since.
 AGREED = '/var/lib/uwsgi-emperor/enabled'
+
+# The layout is the one that the role makes.
+DEFAULTS = dict((option, spec['default']) for option, spec in layout_spec().items())
 
 # All times are in seconds.
 TICK = 1.0
@@ -116,11 +118,6 @@ def say(line):
     sys.stdout.flush()
 
 
-def find_host():
-    options = dict((option, spec['default']) for option, spec in layout_spec().items())
-    return Host(run_command, **options)
-
-
 def mark(name, accepts):
     """Sets or removes the mark of a vassal."""
     path = '%s/%s' % (MARKS, unit_of(name))
@@ -153,7 +150,7 @@ def verb(word, instance):
             # it stops with its Emperor, and is enabled when that starts again
             mark(name, False)
             return 0
-    host = find_host()
+    host = find_host(run_command, DEFAULTS)
     if not host.emperor and state != 'disabled':
         raise VassalError('%s: the Emperor does not run: %s' % (name, host.why_down))
     lock = None
@@ -202,12 +199,10 @@ class Watcher(object):
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
         view = self.host.look()
-        linked = self.host.enabled()
+        files = self.host.enabled()
+        linked = set(files)
         up, crashing = set(), set()
-        for name in linked:
-            filename = next(
-                (name + ending for ending in _emperor.EXTENSIONS if os.path.lexists('%s/%s%s' % (self.host.enabled_dir, name, ending))), None
-            )
+        for name, filename in files.items():
             pid = view.pids.get(filename)
             listed = filename in view.blacklist
             if pid and (not listed or (_emperor.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid):
@@ -306,7 +301,7 @@ def watch():
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    host = find_host()
+    host = find_host(run_command, DEFAULTS)
     if not host.emperor:
         raise VassalError('The Emperor does not run: %s' % host.why_down)
     watcher = Watcher(host)

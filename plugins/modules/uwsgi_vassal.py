@@ -351,7 +351,7 @@ def run(module):
             raise VassalError(
                 '%s: there is no directory %s. Run the role uwsgi.emperor.emperor, or set the option to where your vassals are.' % (option, params[option])
             )
-    host = find_host(module)
+    host = find_host(module.run_command, params)
     wanted = wishes(params, host)
     lock = None
     if not module.check_mode:

@@ -192,7 +192,7 @@ def run(module):
     params = module.params
     if os.geteuid() != 0:
         raise VassalError("Root is needed to see the Emperor's vassals (become: true).")
-    host = find_host(module)
+    host = find_host(module.run_command, params)
     emperor = dict(unit=host.unit, pid=host.emperor, version=None, running=host.emperor is not None)
     if host.emperor:
         emperor['version'] = host.version()
