@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-.PHONY: help demo demo-clean test test-old test-lint test-sanity test-unit molecule benchmark matrix
+.PHONY: help demo demo-clean test test-old test-systemd test-lint test-sanity test-unit molecule benchmark matrix
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -19,6 +19,9 @@ test: ## the tests, on Debian 11, 12 and 13
 test-old: ## the tests of old hosts: the migration, and Debian 8
 	@SCENARIO="migrate jessie" tests/run molecule
 
+test-systemd: ## the tests of applications that systemd supervises itself
+	@SCENARIO=systemd tests/run molecule
+
 test-lint: ## yamllint, ansible-lint, shellcheck
 	@tests/run lint
 
@@ -28,7 +31,7 @@ test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs 
 test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
-molecule: ## scenarios in containers (SCENARIO=default, hostile, migrate, jessie, or several)
+molecule: ## scenarios in containers (SCENARIO=default, hostile, migrate, jessie, systemd, or several)
 	@SCENARIO="$(SCENARIO)" tests/run molecule
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md

@@ -10,6 +10,18 @@ __metaclass__ = type
 class ModuleDocFragment(object):
     DOCUMENTATION = r'''
 options:
+  supervisor:
+    description:
+      - Who runs the applications.
+      - V(emperor) is uWSGI's Emperor, in O(unit).
+      - V(systemd) is systemd itself, by the units C(uwsgi@NAME.service) and C(uwsgi@NAME.socket) that the role
+        P(uwsgi.emperor.emperor#role) installs with C(emperor_supervisor=systemd). An application is enabled when both its link is there and its
+        unit is enabled.
+      - V(auto) is V(systemd) where the host has those units and the other options of the layout have their defaults, otherwise V(emperor).
+    type: str
+    choices: [auto, emperor, systemd]
+    default: auto
+    version_added: 0.1.0
   unit:
     description:
       - The systemd unit that runs the Emperor.

@@ -97,6 +97,8 @@ class Job(object):
             host.link(self.filename)
         if 'unlink' in actions and not self._stops():
             host.unlink(self.filename)
+        if self.plan.mode == 'start':
+            host.start(self.filename)
 
     def _stops(self):
         return self.plan.mode == 'stop' and self.before.pid is not None
@@ -166,7 +168,7 @@ class Job(object):
                 self._asked = 'newborn'
                 return
             elif host.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
-                host.signal_vassal(pid, signal.SIGTERM)
+                host.finish(self.filename, pid, again=not gone)
             elif not wait or self.restores:
                 self._end(host, pid, gone)
             elif not (gone and host.graceful):
@@ -210,7 +212,7 @@ class Job(object):
     def _reload(self, host, pid, now):
         self._asked, self._asked_at = 'signal', now
         if 'write' in self.plan.actions:
-            if now <= self.started + PATIENCE and self.method != 'brutal':
+            if host.sees_changes and now <= self.started + PATIENCE and self.method != 'brutal':
                 self._asked = 'left'
                 return
         elif self.method == 'chain':
@@ -392,7 +394,7 @@ def explain(host, job):
     if lines:
         message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
     else:
-        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.unit)
+        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.journal_of(job.filename))
     return message
 
 

@@ -153,23 +153,28 @@ class Host(object):
         self.stats_address = None
         self._readings = {}  # file name -> (complaints, options)
         self._staged = {}  # the same of texts that are not written yet
-        self._find_emperor()
+        self._find()
 
     # the Emperor
 
-    def _find_emperor(self):
+    def show(self, unit):
+        """What systemd says of a unit, as a dict; keeps which of OTHERS are active."""
+        command = ['systemctl', 'show']
+        for item in ('Id', 'LoadState', 'ActiveState', 'SubState', 'MainPID', 'Result'):
+            command += ['-p', item]
         try:
-            rc, out, err = self.run_command(
-                ['systemctl', 'show', '-p', 'Id', '-p', 'LoadState', '-p', 'ActiveState', '-p', 'SubState', '-p', 'MainPID', '-p', 'Result']
-                + [self.unit] + OTHERS
-            )
+            rc, out, err = self.run_command(command + [unit] + OTHERS)
         except (IOError, OSError) as error:
             rc, out, err = 127, '', to_native(error)
-        units = blocks(out)
-        facts = units[0]
-        self._others = set(other.get('Id') for other in units[1:] if other.get('ActiveState') == 'active') - set([facts.get('Id')])
-        if rc != 0 or not facts:
+        shown = blocks(out)
+        self._others = set(other.get('Id') for other in shown[1:] if other.get('ActiveState') == 'active') - set([shown[0].get('Id')])
+        if rc != 0 or not shown[0]:
             self.why_down = 'systemd does not answer (%s)' % (err.strip() or 'systemctl ended with %d' % rc)
+        return shown[0]
+
+    def _find(self):
+        facts = self.show(self.unit)
+        if self.why_down:
             return
         main = int(facts.get('MainPID') or 0)
         if not main or process(main) is None:
@@ -340,6 +345,11 @@ class Host(object):
         """Clears the Emperor's blacklist, on which a vassal that died before its first request waits for seconds."""
         self._signal_emperor(signal.SIGURG)
 
+    # What is said where it is not there.
+    down = 'the Emperor does not run'
+    # Whether a file that is newer than what runs is reloaded without being asked for.
+    sees_changes = True
+
     @property
     def graceful(self):
         """Whether the Emperor lets a vassal whose link is gone finish its requests."""
@@ -363,6 +373,17 @@ class Host(object):
         except OSError as error:
             if error.errno != errno.ESRCH:
                 raise VassalError('Process %d can not be signalled: %s; root is needed (become: true).' % (pid, to_native(error)))
+
+    def start(self, filename):
+        """The Emperor starts what is linked."""
+
+    def finish(self, filename, pid, again):
+        """Has a vassal end once its requests have; the Emperor starts it again while it is linked."""
+        self.signal_vassal(pid, signal.SIGTERM)
+
+    def journal_of(self, filename):
+        """The unit whose journal has what a vassal said before it opened its log."""
+        return self.unit
 
     # vassals
 
@@ -511,6 +532,10 @@ class Host(object):
             time.sleep(0.002)
         return result
 
+    def failures(self, filename, view):
+        """How often a vassal was started in vain, None where nobody counts."""
+        return None if view.stats is None else view.blacklist.get(filename, -1) + 1
+
     def version(self):
         """The version of the uWSGI that the Emperor runs, None where it does not say."""
         rc, out, dummy = self.run_command([self.binary, '--version'])
@@ -539,6 +564,10 @@ class Host(object):
     def enabled(self):
         """The file names, by name, of the vassals that have a link which leads to a file."""
         return self._files(self.enabled_dir, os.path.exists)
+
+    def available(self):
+        """The file names, by name, of the vassals that have an available file."""
+        return self._files(self.available_dir, os.path.exists)
 
     @staticmethod
     def _files(directory, there):
@@ -675,6 +704,14 @@ class Host(object):
                     raise VassalError('Another run of uwsgi_vassal has held %s for %d s; nothing was changed.' % (self.enabled_dir, timeout))
                 time.sleep(0.05)
 
+    def busy(self):
+        """Whether another run on this host is changing something."""
+        try:
+            os.close(self.lock(0))
+        except VassalError:
+            return True
+        return False
+
     # logs
 
     def log_path(self, filename):
@@ -718,7 +755,8 @@ class Host(object):
             reason = 'chdir() to %s: %s' % (self.options(filename).get('chdir', '?'), reason[len('chdir(): ') :])
         if reason:
             return path, lines, reason
-        rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', self.unit])
+        unit = self.journal_of(filename)
+        rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit])
         journal = [line for line in out.splitlines() if line.strip()] if rc == 0 else []
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
@@ -728,11 +766,11 @@ class Host(object):
         else:
             journal = [line for line in journal if filename in line]
         if find_reason(journal):
-            return 'journalctl -u %s' % self.unit, journal, find_reason(journal)
+            return 'journalctl -u %s' % unit, journal, find_reason(journal)
         # one that was dying already may not have been started since: its log tells, if this Emperor's vassals wrote it
         former = telling_start(self.log_lines(filename)[1])
         if find_reason(former) and time.time() - os.stat(path).st_mtime < (age(self.emperor) or 0):
             return path, former, find_reason(former)
         if journal and not lines:
-            return 'journalctl -u %s' % self.unit, journal, None
+            return 'journalctl -u %s' % unit, journal, None
         return path, lines, None

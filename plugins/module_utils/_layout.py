@@ -10,11 +10,15 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import os
+
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import SOCKET, Systemd
 
 
 def layout_spec():
     return dict(
+        supervisor=dict(choices=['auto', 'emperor', 'systemd'], default='auto'),
         unit=dict(default='uwsgi.service'),
         available_dir=dict(type='path', default='/etc/uwsgi/apps-available'),
         enabled_dir=dict(type='path', default='/etc/uwsgi/apps-enabled'),
@@ -24,4 +28,11 @@ def layout_spec():
 
 def find_host(run_command, params):
     """The Host as the options of a module describe it; run_command as AnsibleModule.run_command()."""
-    return Host(run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])
+    spec = layout_spec()
+    supervisor = params['supervisor']
+    if supervisor == 'auto':
+        # the units are for the role's layout
+        own = all(params[option] == spec[option]['default'] for option in spec)
+        supervisor = 'systemd' if own and os.path.exists(SOCKET) else 'emperor'
+    kind = Systemd if supervisor == 'systemd' else Host
+    return kind(run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])

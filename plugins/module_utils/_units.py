@@ -9,6 +9,8 @@
 The links are the truth. A unit is enabled while its vassal's link is there, and active while its vassal accepts requests.
 What systemctl asks for is done by verb(), which the unit calls; what happens otherwise, by the module, by hand or by a crash,
 watch() sees, one process for all, and has systemd know. The role installs this with what it imports as one program.
+
+Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
 """
 
 from __future__ import absolute_import, division, print_function
@@ -16,7 +18,6 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, make_plan
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
@@ -41,33 +43,28 @@ DEFAULTS = dict((option, spec['default']) for option, spec in layout_spec().item
 # All times are in seconds.
 TICK = 1.0
 TIMEOUT = 60
+# So long a run of the module may take.
+LONG = 3600
 # A vassal that is on the Emperor's blacklist counts as up again once it lived so long.
 STEADY = 3.0
 # So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
 LOOKS = 2
+# What a run of the module changes is left for later for so many looks.
+DEFERS = 3
 # systemd is asked again after so many looks at least.
 RARELY = 5
 BUSY = ('activating', 'deactivating', 'reloading')
 
 
-def unit_of(name):
-    """The unit of a vassal, with what systemd takes in no name escaped as systemd-escape does."""
-    return 'uwsgi@%s.service' % re.sub(r'[^A-Za-z0-9_.@-]', lambda found: '\\x%02x' % ord(found.group()), to_native(name))
-
-
-def name_of(unit):
-    """The vassal's name of a unit, or of the instance alone."""
-    instance = re.sub(r'^uwsgi@(.*)\.service$', r'\1', to_native(unit))
-    return to_text(re.sub(r'\\x([0-9a-f]{2})', lambda found: chr(int(found.group(1), 16)), instance))
-
-
-def decide(linked, enabled, agreed, up, down, crashing, states):
+def decide(linked, enabled, agreed, up, down, crashing, states, busy=False):
     """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
 
     linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
     up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
     starts again and again.
     states: the ActiveState of the units that systemd has loaded, by name.
+    busy: whether a run of the module is at work: what it brings up and takes away is left for later. Of hundreds, telling that to
+    systemd costs as much as they need themselves.
 
     The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
     unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
@@ -86,20 +83,39 @@ def decide(linked, enabled, agreed, up, down, crashing, states):
             acts.append(('start', name))
             continue
         if name in linked:
-            agreed.add(name)
             if name not in enabled:
+                if busy:
+                    continue
                 acts.append(('enable', name))
+            agreed.add(name)
             if name in up and state != 'active':
-                acts.append(('notice', name))
+                acts.extend([] if busy else [('notice', name)])
             elif name in down and state == 'active' or name in crashing and state == 'inactive':
                 acts.append(('restart', name))
-        else:
+        elif not busy:
             agreed.discard(name)
             if name in enabled:
                 acts.append(('disable', name))
             if state == 'active':
                 acts.append(('forget', name))
     return acts, agreed
+
+
+def decide_links(linked, enabled, agreed):
+    """What to do so that links and units that systemd runs itself agree, as pairs of an act and a name; and the names agreed on then.
+
+    linked, enabled, agreed: as decide() takes them.
+
+    The acts: 'enable' for the unit of a new link, and start it; 'disable' for that of one that went, and stop it; 'link' and 'unlink'
+    for the link of a unit that systemctl enabled or disabled, which starts and stops nothing.
+    """
+    acts = []
+    for name in sorted(linked ^ enabled):
+        if name in linked:
+            acts.append(('unlink' if name in agreed else 'enable', name))
+        else:
+            acts.append(('disable' if name in agreed else 'link', name))
+    return acts, linked & enabled | set(name for act, name in acts if act in ('enable', 'link'))
 
 
 def run_command(argv, cwd=None):
@@ -195,6 +211,7 @@ class Watcher(object):
         self._ends = {}  # name -> process that stops it
         self._ticks = 0
         self._settled = None  # what was found when nothing was to do
+        self._deferred = 0  # looks in a row that left something for later
 
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
@@ -232,8 +249,10 @@ class Watcher(object):
             if state in BUSY:
                 # whoever is at work on it waits for it: only from then on it counts as down
                 self._down_for.pop(name, None)
-        acts, agreed = decide(linked, enabled, self.agreed, up, down, crashing, states)
-        self._settled = None if acts or set(states.values()) & set(BUSY) else found
+        busy = self._deferred < DEFERS and self.host.busy()
+        self._deferred = self._deferred + 1 if busy else 0
+        acts, agreed = decide(linked, enabled, self.agreed, up, down, crashing, states, busy)
+        self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         self.act(acts)
         if agreed != self.agreed:
             self.agreed = agreed
@@ -275,6 +294,40 @@ class Watcher(object):
             run_command(['systemctl', 'stop', '--no-block'] + units)
 
 
+def settle(host):
+    """Has links and the units of systemd agree."""
+    if unsettled(host) == ([], _lines(AGREED)):
+        return
+    # a run of the module makes the one after the other
+    lock = host.lock(LONG)
+    try:
+        acts, agreed = unsettled(host)
+        linked, available = host.enabled(), host.available()
+        for act, name in acts:
+            filename = linked.get(name) or available.get(name) or name + '.ini'
+            say('%s %s' % (act, to_native(name)))
+            if act == 'enable':
+                host.order(filename, 'enable')
+                host.start(filename)
+            elif act == 'disable':
+                host.order(filename, 'disable', 'stop')
+            elif act == 'unlink':
+                host.remove_link(filename)
+            else:
+                host.link(filename)
+        host.wake()
+        _write_lines(AGREED, agreed)
+    finally:
+        os.close(lock)
+
+
+def unsettled(host):
+    """What settle() would do, and the names agreed on then."""
+    # nothing is linked to a file that is not there
+    enabled = set(map(name_of, wanted())) & (set(host.available()) | set(host.enabled()) | _lines(AGREED))
+    return decide_links(set(host.enabled()), enabled, _lines(AGREED))
+
+
 def _entries(directory):
     return os.listdir(directory) if os.path.isdir(directory) else []
 
@@ -303,7 +356,14 @@ def watch():
     signal.signal(signal.SIGTERM, stop)
     host = find_host(run_command, DEFAULTS)
     if not host.emperor:
-        raise VassalError('The Emperor does not run: %s' % host.why_down)
+        raise VassalError('%s: %s' % (host.down, host.why_down))
+    acts = []
+    while isinstance(host, Systemd):
+        former, acts = acts, unsettled(host)[0]
+        # twice in a row: a file that is replaced is away for a moment
+        if acts == former:
+            settle(host)
+        time.sleep(TICK)
     watcher = Watcher(host)
     try:
         while True:

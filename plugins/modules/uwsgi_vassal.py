@@ -390,7 +390,7 @@ def carry_out(module, host, wanted):
             host.refuse_twin(wish.name)
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
-            raise VassalError('%s: the Emperor does not run: %s. Nothing was changed.' % (wish.name, host.why_down))
+            raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.down, host.why_down))
     if not module.check_mode:
         bring_about(host, jobs, params['timeout'], params['wait'])
         for job, wish in zip(jobs, wanted):

@@ -175,7 +175,7 @@ def describe(host, situation, view):
         rss=sum(_emperor.resident(pid) for pid in processes),
         started=None,
         stale=host.is_stale(situation) if situation.pid else None,
-        failures=None if view.stats is None else view.blacklist.get(filename, -1) + 1,
+        failures=host.failures(filename, view),
         socket=options.get('socket'),
     )
     address = options.get('stats') or options.get('stats-server')

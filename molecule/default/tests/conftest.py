@@ -33,6 +33,7 @@ BY_ROLE = [platform['name'] for platform in SCENARIO['platforms'] if 'emperor' i
 BY_HAND = [platform['name'] for platform in SCENARIO['platforms'] if 'groups' not in platform]
 # What Python is called on the hosts: uWSGI's plugin, and the interpreter.
 PLUGIN = VARIABLES.get('emperor', {}).get('emperor_plugins', ['python3'])[0]
+BY_SYSTEMD = VARIABLES.get('emperor', {}).get('emperor_supervisor') == 'systemd'
 INTERPRETER = VARIABLES['all']['ansible_python_interpreter']
 RESULT = re.compile(r'^(\S+) \| (\w+)!? => (?=\{)', re.MULTILINE)
 
@@ -70,8 +71,9 @@ def sites():
 
 
 @pytest.fixture
-def emperor_pid(host):
-    return int(host.check_output('systemctl show --property MainPID uwsgi.service').split('=')[1])
+def supervisor_pid(host):
+    """The parent of all applications."""
+    return 1 if BY_SYSTEMD else int(host.check_output('systemctl show --property MainPID uwsgi.service').split('=')[1])
 
 
 def parse(output):

@@ -143,6 +143,7 @@ def test_a_file_in_the_place_of_the_link_is_not_lost(sites):
     refused(sites, dict(name='hello', state='disabled'), 'would be lost')
 
 
+@pytest.mark.skipif(conftest.BY_SYSTEMD, reason='there is none')
 @pytest.mark.parametrize('state', ['enabled', 'restarted'])
 def test_an_emperor_that_does_not_run_is_told(sites, state):
     everywhere(sites, 'systemctl stop uwsgi.service')

@@ -9,6 +9,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import pytest
+from conftest import BY_SYSTEMD
 
 
 def has_init_script(host):
@@ -29,8 +30,8 @@ def test_radicale_of_debians_package_answers_through_nginx(site):
 
 
 @pytest.mark.usefixtures('radicale')
-def test_radicale_runs_as_the_user_that_its_package_names(host, emperor_pid):
-    vassals = host.check_output('ps -o user= -o args= --ppid %s', str(emperor_pid))
+def test_radicale_runs_as_the_user_that_its_package_names(host, supervisor_pid):
+    vassals = host.check_output('ps -o user= -o args= --ppid %s', str(supervisor_pid))
     assert any(line.split()[0] == 'radicale' and 'radicale.ini' in line for line in vassals.splitlines()), vassals
 
 
@@ -54,31 +55,36 @@ def test_a_rack_application_runs_with_the_defaults(host, site):
     assert len(workers) == 2
 
 
-def test_the_units_main_process_is_the_parent_of_each_vassal(host, site, emperor_pid):
-    assert emperor_pid > 1
+def test_the_supervisor_is_the_parent_of_each_application(host, site, supervisor_pid):
+    assert (supervisor_pid == 1) is BY_SYSTEMD
     for name in 'hello', 'stone':
-        assert int(host.check_output('ps -o ppid= -p %s', str(site.facts(name)['master']))) == emperor_pid
+        assert int(host.check_output('ps -o ppid= -p %s', str(site.facts(name)['master']))) == supervisor_pid
 
 
-def test_no_uwsgi_runs_beside_the_emperor(host, emperor_pid):
-    orphans = host.run('pgrep --parent 1 uwsgi').stdout.split()
-    assert orphans == [str(emperor_pid)]
+def test_no_uwsgi_runs_beside(host, supervisor_pid):
+    found = host.run('pgrep --parent 1 uwsgi').stdout.split()
+    units = host.check_output('systemctl show --property MainPID "uwsgi@*.service"').replace('MainPID=', '').split()
+    assert sorted(found) == (sorted(units) if BY_SYSTEMD else [str(supervisor_pid)])
 
 
 def test_systemd_knows_the_service_as_a_unit_and_not_as_an_init_script(host):
-    shown = host.check_output('systemctl show --property Type,FragmentPath,ActiveState,UnitFileState uwsgi.service').splitlines()
-    assert sorted(shown) == ['ActiveState=active', 'FragmentPath=/etc/systemd/system/uwsgi.service', 'Type=notify', 'UnitFileState=enabled']
+    shown = host.check_output('systemctl show --property Type,LoadState,ActiveState,UnitFileState uwsgi.service').splitlines()
+    wanted = ['ActiveState=active', 'LoadState=loaded', 'Type=notify', 'UnitFileState=enabled']
+    if BY_SYSTEMD:
+        wanted = ['ActiveState=inactive', 'LoadState=masked', 'UnitFileState=masked']
+    assert sorted(line for line in shown if line != 'Type=') == wanted
 
 
+@pytest.mark.skipif(BY_SYSTEMD, reason='its units are looked at in test_supervisors')
 def test_systemd_has_nothing_against_the_unit(host):
     verified = host.run('systemd-analyze verify /etc/systemd/system/uwsgi.service')
     assert [line for line in (verified.stdout + verified.stderr).splitlines() if 'uwsgi' in line] == []
 
 
-def test_an_application_of_the_init_script_runs_under_the_emperor_now(host, site, emperor_pid):
+def test_an_application_of_the_init_script_is_supervised_now(host, site, supervisor_pid):
     if has_init_script(host):
         master = site.facts('legacy')['master']
-        assert int(host.check_output('ps -o ppid= -p %s', str(master))) == emperor_pid
+        assert int(host.check_output('ps -o ppid= -p %s', str(master))) == supervisor_pid
 
 
 def test_a_disabled_application_of_the_init_script_does_not_run(host):
@@ -87,7 +93,7 @@ def test_a_disabled_application_of_the_init_script_does_not_run(host):
 
 def test_the_applications_come_back_with_the_service(host, site):
     former = site.facts('hello')['master']
-    host.check_output('systemctl restart uwsgi.service')
+    host.check_output('systemctl restart %s', 'uwsgi@hello.service' if BY_SYSTEMD else 'uwsgi.service')
     host.check_output('curl --silent --output /dev/null --retry 20 --retry-delay 1 --fail --header "Host: hello.localhost" http://127.0.0.1/')
     assert site.facts('hello')['master'] != former
 

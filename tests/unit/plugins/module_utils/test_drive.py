@@ -60,6 +60,14 @@ class FakeHost(object):
     def present(self):
         return [state for second, state in self.life if second <= self.now][-1]
 
+    sees_changes = True
+
+    def start(self, filename):
+        """As an Emperor does."""
+
+    def finish(self, filename, pid, again):
+        self.signal_vassal(pid, signal.SIGTERM)
+
     def look(self):
         self.looks.append(self.now)
         pid = self.present()[0]

@@ -78,9 +78,38 @@ def test_each_vassal_is_decided_on_by_itself():
     assert agreed == both
 
 
+def test_what_a_run_of_the_module_changes_is_told_when_it_is_done():
+    linked, enabled, agreed = set(['new', 'back', 'down']), set(['back', 'down', 'gone']), set(['back', 'down', 'gone'])
+    found = [set(['new', 'back']), set(['down']), set(), dict(new='inactive', back='inactive', down='active', gone='active')]
+    # a new link is not agreed on, or it would be taken for one whose unit was disabled; nor is one that went forgotten
+    assert decide(linked, enabled, agreed, *(found + [True])) == ([('restart', 'down')], agreed)
+    acts, dummy = decide(linked, enabled, agreed, *found)
+    assert acts == [('notice', 'back'), ('restart', 'down'), ('disable', 'gone'), ('forget', 'gone'), ('enable', 'new'), ('notice', 'new')]
+
+
+class FakeHost(object):
+    """A host on which a run of the module is at work, or none."""
+
+    def __init__(self, busy):
+        self.busy = lambda: busy
+
+
+def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
+    watcher = _units.Watcher(FakeHost(busy=True))
+    told = []
+    monkeypatch.setattr(watcher, 'look', lambda: (set(['a']), set(['a']), set(), set()))
+    monkeypatch.setattr(watcher, 'states', lambda: dict(a='inactive'))
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.append(len(acts)))
+    monkeypatch.setattr(_units, '_entries', lambda directory: ['uwsgi@a.service'])
+    monkeypatch.setattr(_units, '_write_lines', lambda path, lines: None)
+    for dummy in range(2 * _units.DEFERS + 2):
+        watcher.tick()
+    assert told == ([0] * _units.DEFERS + [1]) * 2
+
+
 def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
-    watcher = _units.Watcher(None)
+    watcher = _units.Watcher(FakeHost(busy=False))
     told = []
     down = {}
 

@@ -1,0 +1,164 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Applications that systemd supervises itself: uwsgi@NAME.service runs one, uwsgi@NAME.socket keeps its socket open meanwhile.
+
+The files, links, defaults and sockets are those of the Emperor's vassals. The role installs the units.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import re
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import RUN_DIR, Host, View, blocks, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+
+SERVICE = '/etc/systemd/system/uwsgi@.service'
+# Its presence says who supervises: the Emperor's vassals have a uwsgi@.service, too, but open their sockets themselves.
+SOCKET = '/etc/systemd/system/uwsgi@.socket'
+WANTS = '/etc/systemd/system/multi-user.target.wants'
+# What unit names and their specifiers take as it is.
+NAME = re.compile(r'[A-Za-z0-9_.@-]+$')
+# A unit that has failed counts as one that systemd has started so often in vain.
+FAILED = 5
+# What systemd is asked for, in this order.
+ORDERS = (
+    ('enable', ['--no-reload']),
+    ('disable', ['--no-reload']),
+    ('stop', ['--no-block']),
+    ('reset-failed', []),
+    ('start', ['--no-block']),
+    ('restart', ['--no-block']),
+)
+
+
+def unit_of(name):
+    """The unit of a vassal, with what systemd takes in no name escaped as systemd-escape does."""
+    return 'uwsgi@%s.service' % re.sub(r'[^A-Za-z0-9_.@-]', lambda found: '\\x%02x' % ord(found.group()), to_native(name))
+
+
+def name_of(unit):
+    """The vassal's name of a unit, or of the instance alone."""
+    instance = re.sub(r'^uwsgi@(.*)\.service$', r'\1', to_native(unit))
+    return to_text(re.sub(r'\\x([0-9a-f]{2})', lambda found: chr(int(found.group(1), 16)), instance))
+
+
+def wanted():
+    """The units that are enabled."""
+    return set(entry for entry in os.listdir(WANTS) if entry.startswith('uwsgi@')) if os.path.isdir(WANTS) else set()
+
+
+class Systemd(Host):
+    """What the Host of an Emperor is, with systemd in the Emperor's place: it is asked for what the Emperor does by itself.
+
+    It is asked once for all vassals, when the next look is taken.
+    """
+
+    down = 'systemd does not supervise it'
+    sees_changes = False
+    graceful = False
+
+    def _find(self):
+        self.unit = 'uwsgi@.service'
+        self._orders = dict((verb, []) for verb, dummy in ORDERS)
+        shown = self.show(unit_of(u'uwsgi'))
+        if self.why_down:
+            return
+        if not os.path.exists(SOCKET):
+            self.why_down = 'there is no %s; the role uwsgi.emperor.emperor installs it with emperor_supervisor: systemd' % SOCKET
+        elif shown.get('LoadState') != 'loaded':
+            self.why_down = 'systemd can not load %s (%s)' % (SERVICE, shown.get('LoadState') or '?')
+        else:
+            self.emperor = 1
+            self.settings = {'vassals-include': self.defaults}
+
+    def refuse_twin(self, name):
+        super(Systemd, self).refuse_twin(name)
+        if not NAME.match(to_native(name)):
+            raise VassalError('%s: under systemd a name consists of letters, digits and _ . @ -. Rename its file; nothing was changed.' % to_native(name))
+
+    def look(self, wake=True):
+        if not self.emperor:
+            return View({}, None, {})
+        self.wake()
+        pids, restarts = {}, {}
+        files = self._files(self.available_dir, os.path.lexists)
+        files.update(self._files(self.enabled_dir, os.path.lexists))
+        properties = ['-p', 'Id', '-p', 'MainPID', '-p', 'ActiveState', '-p', 'NRestarts']
+        for unit in blocks(self.run_command(['systemctl', 'show'] + properties + ['uwsgi@*.service'])[1]):
+            if 'Id' not in unit:
+                continue
+            name = name_of(unit['Id'])
+            filename = files.get(name, name + '.ini')
+            pid = int(unit.get('MainPID') or 0)
+            if pid and (process(pid) or (None,))[0] == self.emperor:
+                pids[filename] = pid
+            # systemd 215 does not count them
+            count = FAILED if unit.get('ActiveState') == 'failed' else int(unit.get('NRestarts') or 0)
+            if count:
+                restarts[filename] = count
+        return View(pids, None, restarts)
+
+    def wake(self):
+        """Asks systemd for what has gathered."""
+        for verb, options in ORDERS:
+            units, self._orders[verb] = self._orders[verb], []
+            if units:
+                # units that are not loaded have no failure to reset
+                self.run_command(['systemctl', '-q', verb] + options + units)
+
+    def forgive(self):
+        """A unit's failures are reset when it is started."""
+
+    def start(self, filename):
+        self.order(filename, 'reset-failed', 'start')
+
+    def finish(self, filename, pid, again):
+        if not again:
+            return
+        self.order(filename, 'reset-failed', 'restart')
+        name = os.path.splitext(filename)[0]
+        conversation = Conversation('%s/%s.socket' % (RUN_DIR, name), (self.emperor,))
+        conversation.poll()
+        if conversation.problem:
+            # somebody has taken its place, or removed it
+            self._orders['restart'].append(unit_of(name).replace('.service', '.socket'))
+        conversation.close()
+
+    def link(self, filename):
+        super(Systemd, self).link(filename)
+        self.order(filename, 'enable')
+
+    def remove_link(self, filename):
+        """Removes a vassal's link alone; its unit is left as it is."""
+        super(Systemd, self).unlink(filename)
+
+    def unlink(self, filename):
+        self.remove_link(filename)
+        self.order(filename, 'disable', 'stop', 'reset-failed')
+
+    def order(self, filename, *verbs):
+        """Has systemd do something with a vassal's unit when the next look is taken."""
+        for verb in verbs:
+            self._orders[verb].append(unit_of(os.path.splitext(filename)[0]))
+
+    def failures(self, filename, view):
+        return view.blacklist.get(filename, 0)
+
+    def journal_of(self, filename):
+        return unit_of(os.path.splitext(filename)[0])
+
+    def _situation(self, name, view):
+        found = super(Systemd, self)._situation(name, view)
+        if (found.link == 'right') is not (unit_of(name) in wanted()) and found.link in (None, 'right'):
+            # the one without the other is not enabled, and goes when it is disabled
+            found.link = 'dangling'
+        return found

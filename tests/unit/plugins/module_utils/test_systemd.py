@@ -1,0 +1,155 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _layout, _systemd
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
+from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide_links
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
+
+LOADED = 'Id=uwsgi@uwsgi.service\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n'
+
+
+class Systemctl(object):
+    """Keeps what it was asked for; shows units."""
+
+    def __init__(self, shown=LOADED, units=''):
+        self.shown = shown
+        self.units = units
+        self.asked = []
+
+    def __call__(self, argv, cwd=None):
+        if argv[1] == 'show':
+            return 0, self.units if argv[-1] == 'uwsgi@*.service' else self.shown, ''
+        self.asked.append(' '.join(argv[1:]))
+        return 0, '', ''
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    for name in 'available', 'enabled', 'wants':
+        os.mkdir(str(tmp_path / name))
+    for path in 'uwsgi@.socket', 'default.ini', 'available/a.ini', 'available/b.yml':
+        open(str(tmp_path / path), 'w').close()
+    monkeypatch.setattr(_systemd, 'SOCKET', str(tmp_path / 'uwsgi@.socket'))
+    monkeypatch.setattr(_systemd, 'WANTS', str(tmp_path / 'wants'))
+    return dict(
+        unit='uwsgi.service', available_dir=str(tmp_path / 'available'), enabled_dir=str(tmp_path / 'enabled'), defaults=str(tmp_path / 'default.ini')
+    )
+
+
+def systemd(layout, systemctl):
+    return Systemd(systemctl, *[layout[option] for option in ('unit', 'available_dir', 'enabled_dir', 'defaults')])
+
+
+def link(layout, directory, name):
+    os.symlink('/nowhere' if directory == 'wants' else '../available/' + name, os.path.join(os.path.dirname(layout['available_dir']), directory, name))
+
+
+def test_systemd_is_asked_once_for_many_vassals_and_enabled_before_started(layout):
+    systemctl = Systemctl()
+    host = systemd(layout, systemctl)
+    for filename in 'a.ini', 'b.yml':
+        host.link(filename)
+        host.start(filename)
+    assert systemctl.asked == []
+    host.look()
+    host.look()
+    both = 'uwsgi@a.service uwsgi@b.service'
+    assert systemctl.asked == ['-q enable --no-reload ' + both, '-q reset-failed ' + both, '-q start --no-block ' + both]
+    del systemctl.asked[:]
+    host.unlink('a.ini')
+    host.finish('b.yml', 7, again=True)
+    host.wake()
+    assert systemctl.asked == [
+        '-q disable --no-reload uwsgi@a.service',
+        '-q stop --no-block uwsgi@a.service',
+        '-q reset-failed uwsgi@a.service uwsgi@b.service',
+        # nobody listens in the place of its socket, which a restart of the service alone would not mend
+        '-q restart --no-block uwsgi@b.service uwsgi@b.socket',
+    ]
+    assert os.listdir(layout['enabled_dir']) == ['b.yml']
+
+
+def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypatch):
+    units = [
+        'Id=uwsgi@a.service\nMainPID=70\nActiveState=active\nNRestarts=0\n',
+        'Id=uwsgi@b.service\nMainPID=0\nActiveState=failed\nNRestarts=2\n',
+        'Id=uwsgi@c.service\nMainPID=80\nActiveState=active\nNRestarts=3\n',
+        'Id=uwsgi@d.service\nMainPID=90\nActiveState=active\n',
+    ]
+    monkeypatch.setattr(_systemd, 'process', {70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
+    host = systemd(layout, Systemctl(units='\n'.join(units)))
+    monkeypatch.setattr('ansible_collections.uwsgi.emperor.plugins.module_utils._emperor.process', {1: (0, 1)}.get)
+    view = host.look()
+    # what is no child of systemd is nobody's
+    assert view.pids == {'a.ini': 70, 'c.ini': 80}
+    assert [host.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
+
+
+@pytest.mark.parametrize(
+    'linked, wanted, enabled, disabling',
+    [(False, False, False, []), (True, True, True, ['unlink']), (True, False, False, ['unlink']), (False, True, False, ['unlink'])],
+    ids=['neither', 'both', 'link alone', 'unit alone'],
+)
+def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enabled, disabling):
+    if linked:
+        link(layout, 'enabled', 'a.ini')
+    if wanted:
+        link(layout, 'wants', 'uwsgi@a.service')
+    host = systemd(layout, Systemctl())
+    found = host.situations(['a'], host.look())[0]
+    assert found.enabled is enabled
+    assert make_plan(found, 'disabled').actions == disabling
+    assert make_plan(found, 'enabled').actions == ([] if enabled else ['link']) + ['start']
+
+
+def test_without_its_units_it_says_what_to_do(layout):
+    os.unlink(_systemd.SOCKET)
+    host = systemd(layout, Systemctl())
+    assert not host.emperor and 'emperor_supervisor: systemd' in host.why_down
+    assert host.look().pids == {}
+
+
+def test_a_name_that_no_unit_can_have_is_refused(layout):
+    with pytest.raises(VassalError, match=r'a\+b: under systemd a name consists of'):
+        systemd(layout, Systemctl()).refuse_twin(u'a+b')
+
+
+@pytest.mark.parametrize(
+    'supervisor, installed, own, by_systemd',
+    [
+        ('auto', True, True, True),
+        ('auto', False, True, False),
+        ('auto', True, False, False),
+        ('emperor', True, True, False),
+        ('systemd', False, True, True),
+    ],
+)
+def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, own, by_systemd):
+    if installed:
+        open(str(tmp_path / 'uwsgi@.socket'), 'w').close()
+    monkeypatch.setattr(_layout, 'SOCKET', str(tmp_path / 'uwsgi@.socket'))
+    params = dict((option, spec['default']) for option, spec in _layout.layout_spec().items())
+    params.update(supervisor=supervisor, **({} if own else {'enabled_dir': '/etc/uwsgi-emperor/vassals'}))
+    assert isinstance(_layout.find_host(Systemctl(), params), Systemd) is by_systemd
+
+
+@pytest.mark.parametrize(
+    'linked, enabled, agreed, act',
+    [
+        (0, 0, 0, None), (0, 0, 1, None), (1, 1, 0, None), (1, 1, 1, None),
+        (1, 0, 0, 'enable'), (1, 0, 1, 'unlink'), (0, 1, 0, 'link'), (0, 1, 1, 'disable'),
+    ],
+)  # fmt: skip
+def test_what_changed_since_links_and_units_agreed_counts(linked, enabled, agreed, act):
+    acts, then = decide_links(*[set(['a']) if there else set() for there in (linked, enabled, agreed)])
+    assert acts == ([(act, 'a')] if act else [])
+    assert then == (set(['a']) if act in ('enable', 'link') or linked and enabled else set())
