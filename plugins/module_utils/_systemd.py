@@ -69,6 +69,7 @@ class Systemd(Host):
     def _find(self):
         self.unit = 'uwsgi@.service'
         self._orders = dict((verb, []) for verb, dummy in ORDERS)
+        self._restarting = set()  # the names whose units wait for another start
         shown = self.show(unit_of(u'uwsgi'))
         if self.why_down:
             return
@@ -90,6 +91,7 @@ class Systemd(Host):
             return View({}, None, {})
         self.wake()
         pids, restarts = {}, {}
+        self._restarting = set()
         files = self._files(self.available_dir, os.path.lexists)
         files.update(self._files(self.enabled_dir, os.path.lexists))
         properties = ['-p', 'Id', '-p', 'MainPID', '-p', 'ActiveState', '-p', 'NRestarts']
@@ -101,6 +103,8 @@ class Systemd(Host):
             pid = int(unit.get('MainPID') or 0)
             if pid and (process(pid) or (None,))[0] == self.emperor:
                 pids[filename] = pid
+            elif unit.get('ActiveState') == 'activating':
+                self._restarting.add(name)
             # systemd 215 does not count them
             count = FAILED if unit.get('ActiveState') == 'failed' else int(unit.get('NRestarts') or 0)
             if count:
@@ -145,6 +149,11 @@ class Systemd(Host):
         self.remove_link(filename)
         self.order(filename, 'disable', 'stop', 'reset-failed')
 
+    def remove(self, filename):
+        super(Systemd, self).remove(filename)
+        self.order(filename, 'reset-failed')
+        self.wake()
+
     def order(self, filename, *verbs):
         """Has systemd do something with a vassal's unit when the next look is taken."""
         for verb in verbs:
@@ -160,5 +169,8 @@ class Systemd(Host):
         found = super(Systemd, self)._situation(name, view)
         if (found.link == 'right') is not (unit_of(name) in wanted()) and found.link in (None, 'right'):
             # the one without the other is not enabled, and goes when it is disabled
+            found.link = 'dangling'
+        elif found.link is None and name in self._restarting:
+            # so does one that systemd goes on to start
             found.link = 'dangling'
         return found

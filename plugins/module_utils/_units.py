@@ -321,6 +321,18 @@ def settle(host):
         os.close(lock)
 
 
+def why(instance):
+    """Says of an application that systemd runs why it died. Returns the exit code."""
+    name = check_name(name_of(instance))
+    host = find_host(run_command, dict(DEFAULTS, supervisor='systemd'))
+    filename = host.enabled().get(name) or host.available().get(name)
+    if filename:
+        dummy, lines, reason = host.story(filename, int(time.time()) - TIMEOUT)
+        for line in lines[-12:] + (['Reason: %s' % reason] if reason else []):
+            say(line)
+    return 0
+
+
 def unsettled(host):
     """What settle() would do, and the names agreed on then."""
     # nothing is linked to a file that is not there
@@ -374,9 +386,11 @@ def watch():
 
 
 def main(arguments):
-    """The program: `watch`, or `start`, `stop` or `reload` with the instance of a unit. Returns the exit code."""
+    """The program: `watch`, or `start`, `stop`, `reload` or `why` with the instance of a unit. Returns the exit code."""
     try:
-        return watch() if arguments == ['watch'] else verb(*arguments)
+        if arguments[0] == 'watch':
+            return watch()
+        return why(arguments[1]) if arguments[0] == 'why' else verb(*arguments)
     except VassalError as error:
         # systemctl status shows the last lines: the first one says most
         head, dummy, rest = to_native(error).partition('\n')

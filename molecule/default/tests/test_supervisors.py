@@ -8,11 +8,12 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import re
 import time
 
 import pytest
 from conftest import BY_ROLE, ad_hoc, playbook
-from test_units import FILE, LINK, agree, everywhere, facts
+from test_units import FILE, LINK, PATIENCE, agree, everywhere, facts
 
 # Eight clients of nginx, until a file is there, who leave the host time for something else; prints how many requests there were,
 # and how many of them failed.
@@ -61,6 +62,17 @@ class Load(object):
         return found
 
 
+def told(sites, vassal, pattern):
+    """Waits until a unit's journal says something on all hosts."""
+    end = time.time() + PATIENCE
+    while True:
+        said = everywhere(sites, 'journalctl -q -o cat -n 50 -u uwsgi@%s' % vassal)
+        if all(re.search(pattern, lines) for lines in said.values()):
+            return
+        assert time.time() < end, said
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize('how', ['systemctl', 'module'])
 def test_no_request_fails_while_an_application_restarts(sites, how):
     before = facts('hello')
@@ -106,10 +118,23 @@ def test_links_units_and_the_module_agree(sites):
     agree(sites, 'stone', 'active', True)
 
 
+def test_a_new_application_is_enabled_and_started_at_once(sites):
+    everywhere(sites, 'cp %s %s; systemctl enable --now uwsgi@fresh' % (FILE % 'hello', FILE % 'fresh'))
+    assert all(one['accepting'] for one in facts('fresh').values())
+    agree(sites, 'fresh', 'active', True)
+    everywhere(sites, 'systemctl disable --now uwsgi@fresh')
+    agree(sites, 'fresh', 'inactive', False)
+    ad_hoc('uwsgi_vassal', dict(name='fresh', state='absent'))
+    everywhere(sites, 'systemctl start uwsgi@fresh', fails=True)
+    told(sites, 'fresh', 'Reason: there is no /etc/uwsgi/apps-available/fresh.ini')
+    everywhere(sites, 'systemctl stop uwsgi@fresh; systemctl reset-failed uwsgi@fresh 2> /dev/null; true')
+
+
 def test_a_crash_loop_is_told_by_systemctl_and_given_up(sites):
     everywhere(sites, 'printf "[uwsgi]\\nplugin = python3\\nneed-app = true\\nmodule = nowhere\\n" > ' + FILE % 'failing')
     try:
         everywhere(sites, 'systemctl start uwsgi@failing', fails=True)
+        told(sites, 'failing', "Reason: (ModuleNotFound|Import)Error: No module named '?nowhere")
         for name, said in everywhere(sites, 'systemctl is-active uwsgi@failing', fails=True).items():
             assert said.strip() in ('activating', 'failed'), '%s: %s' % (name, said)
         for name, result in ad_hoc('uwsgi_vassal', dict(name='failing', timeout=20)).items():
@@ -129,7 +154,7 @@ def test_what_debians_own_unit_serves_is_not_started_twice(sites):
         everywhere(sites, 'systemctl is-active uwsgi-app@served.socket && systemctl start uwsgi@served', hosts=hosts)
         everywhere(sites, 'systemctl is-active uwsgi-app@served.socket uwsgi-app@served.service', fails=True, hosts=hosts)
         for name, one in facts('served', hosts).items():
-            assert one['accepting'], '%s: %s' % (name, one)
+            assert (one['accepting'], one['enabled']) == (True, False), '%s: %s' % (name, one)
     finally:
         ad_hoc('uwsgi_vassal', dict(name='served', state='absent'), hosts=hosts)
 

@@ -71,8 +71,8 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
         (['uwsgi@.service.emperor', 'uwsgi-vassals.service', 'uwsgi-vassals.target'], 'Before BindsTo ExecStop RemainAfterExit StartLimitInterval TimeoutSec'),
         (
             ['uwsgi@.service.systemd', 'uwsgi@.socket'],
-            'Conflicts ListenStream Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval StopWhenUnneeded TimeoutStartSec '
-            'WorkingDirectory',
+            'Conflicts ExecStopPost ListenStream Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval StopWhenUnneeded '
+            'TimeoutStartSec',
         ),
     ],
     ids=['emperor', 'systemd'],
