@@ -32,6 +32,9 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
 MARKS = '/run/uwsgi-emperor/vassals'
+# The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
+ASKED = '.asked'
+SOON = 10
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The names that were both linked and enabled when they were looked at last: it tells which of the two changed since.
@@ -49,22 +52,23 @@ LONG = 3600
 STEADY = 3.0
 # So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
 LOOKS = 2
-# What a run of the module changes is left for later for so many looks.
-DEFERS = 3
+# While a run of the module is at work, systemd is told of what came up, and of what went, only at each such look.
+RISES = 30
+FALLS = 4
 # systemd is asked again after so many looks at least.
 RARELY = 5
 BUSY = ('activating', 'deactivating', 'reloading')
 
 
-def decide(linked, enabled, agreed, up, down, crashing, states, busy=False):
+def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True):
     """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
 
     linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
     up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
     starts again and again.
     states: the ActiveState of the units that systemd has loaded, by name.
-    busy: whether a run of the module is at work: what it brings up and takes away is left for later. Of hundreds, telling that to
-    systemd costs as much as they need themselves.
+    rises, falls: whether to tell systemd of what is up now, and of what is not linked any more. While a run of the module is at work
+    that is left for later: of hundreds, it costs as much as they need themselves.
 
     The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
     unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
@@ -84,15 +88,15 @@ def decide(linked, enabled, agreed, up, down, crashing, states, busy=False):
             continue
         if name in linked:
             if name not in enabled:
-                if busy:
+                if not rises:
                     continue
                 acts.append(('enable', name))
             agreed.add(name)
             if name in up and state != 'active':
-                acts.extend([] if busy else [('notice', name)])
+                acts.extend([('notice', name)] if rises else [])
             elif name in down and state == 'active' or name in crashing and state == 'inactive':
                 acts.append(('restart', name))
-        elif not busy:
+        elif falls:
             agreed.discard(name)
             if name in enabled:
                 acts.append(('disable', name))
@@ -145,6 +149,24 @@ def mark(name, accepts):
         os.unlink(path)
 
 
+def ask(name):
+    """Has the next start of a vassal's unit only look at the vassal, for the watcher."""
+    mark(name, False)
+    if not os.path.isdir(MARKS):
+        os.makedirs(MARKS)
+    open('%s/%s%s' % (MARKS, unit_of(name), ASKED), 'w').close()
+
+
+def asked(name):
+    """Whether the watcher has asked for this start of a unit, a moment ago."""
+    path = '%s/%s%s' % (MARKS, unit_of(name), ASKED)
+    if not os.path.exists(path):
+        return False
+    age = time.time() - os.stat(path).st_mtime
+    os.unlink(path)
+    return age < SOON
+
+
 def jobs():
     """What systemd has to do, as a dict of the jobs' types by unit."""
     lines = [line.split() for line in run_command(['systemctl', 'list-jobs', '--no-legend', '--no-pager'])[1].splitlines()]
@@ -166,6 +188,7 @@ def verb(word, instance):
             # it stops with its Emperor, and is enabled when that starts again
             mark(name, False)
             return 0
+    watched = word == 'start' and asked(name)
     host = find_host(run_command, DEFAULTS)
     if not host.emperor and state != 'disabled':
         raise VassalError('%s: the Emperor does not run: %s' % (name, host.why_down))
@@ -176,6 +199,10 @@ def verb(word, instance):
             # otherwise it is only waited for, which others may do at the same time
             lock = host.lock(TIMEOUT)
             job = plan(host, name, state)
+        if watched and 'link' in job.plan.actions:
+            # it was disabled since, and the watcher will see that
+            say('%s is not enabled any more' % to_native(name))
+            return 0
         bring_about(host, [job], TIMEOUT)
     finally:
         if lock is not None:
@@ -211,7 +238,7 @@ class Watcher(object):
         self._ends = {}  # name -> process that stops it
         self._ticks = 0
         self._settled = None  # what was found when nothing was to do
-        self._deferred = 0  # looks in a row that left something for later
+        self._busy_for = 0  # looks in a row that found a run of the module at work
 
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
@@ -249,9 +276,11 @@ class Watcher(object):
             if state in BUSY:
                 # whoever is at work on it waits for it: only from then on it counts as down
                 self._down_for.pop(name, None)
-        busy = self._deferred < DEFERS and self.host.busy()
-        self._deferred = self._deferred + 1 if busy else 0
-        acts, agreed = decide(linked, enabled, self.agreed, up, down, crashing, states, busy)
+        busy = self.host.busy()
+        self._busy_for = self._busy_for + 1 if busy else 0
+        acts, agreed = decide(
+            linked, enabled, self.agreed, up, down, crashing, states, rises=self._busy_for % RISES == 0, falls=self._busy_for % FALLS == 0
+        )
         self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         self.act(acts)
         if agreed != self.agreed:
@@ -266,8 +295,10 @@ class Watcher(object):
     def act(self, acts):
         """Carries out what decide() said: one systemctl for all of a kind."""
         for act, name in acts:
-            if act in ('notice', 'forget', 'restart'):
+            if act in ('notice', 'forget'):
                 mark(name, act == 'notice')
+            elif act == 'restart':
+                ask(name)
             elif act == 'end':
                 # beside: it may take a while
                 self._ends[name] = subprocess.Popen([sys.argv[0], 'stop', unit_of(name)])  # pylint: disable=ansible-bad-function

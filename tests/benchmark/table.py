@@ -99,8 +99,9 @@ def main(path):
         '%.0f s of 8 keep-alive connections through nginx to an application with 2 workers that works 1 ms for each request, one\n'
         'restart meanwhile; medians of %d such runs, least and most in brackets. A connection whose request failed tries again at\n'
         'once, so the failures count how long nobody listened, at the speed of the errors of nginx. After `uwsgi --stop` it is luck\n'
-        'whether the Emperor sees the end at once or at its next look, 3 s later. In a run without that load: a request that takes 3 s\n'
-        'and is in flight when the restart comes.\n'
+        'whether the Emperor sees the end at once or at its next look, up to a second later: the watcher of the units wakes it. The\n'
+        'rows "under systemd" are of `emperor_supervisor: systemd`. In a run without that load: a request that takes 3 s and is in\n'
+        'flight when the restart comes.\n'
         % (statistics.median(load['wrk']['us'] / 1e6 for load in loads), len(loads) // len(ways))
     )
     table(

@@ -6,9 +6,13 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import os
+
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide, name_of, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, make_plan
 
 
 @pytest.mark.parametrize('name, unit', [('redmine', 'uwsgi@redmine.service'), ('a-b.c_d@e', 'uwsgi@a-b.c_d@e.service'), ('a+b', r'uwsgi@a\x2bb.service')])
@@ -82,7 +86,8 @@ def test_what_a_run_of_the_module_changes_is_told_when_it_is_done():
     linked, enabled, agreed = set(['new', 'back', 'down']), set(['back', 'down', 'gone']), set(['back', 'down', 'gone'])
     found = [set(['new', 'back']), set(['down']), set(), dict(new='inactive', back='inactive', down='active', gone='active')]
     # a new link is not agreed on, or it would be taken for one whose unit was disabled; nor is one that went forgotten
-    assert decide(linked, enabled, agreed, *(found + [True])) == ([('restart', 'down')], agreed)
+    assert decide(linked, enabled, agreed, *(found + [False, False])) == ([('restart', 'down')], agreed)
+    assert decide(linked, enabled, agreed, *(found + [False, True]))[0] == [('restart', 'down'), ('disable', 'gone'), ('forget', 'gone')]
     acts, dummy = decide(linked, enabled, agreed, *found)
     assert acts == [('notice', 'back'), ('restart', 'down'), ('disable', 'gone'), ('forget', 'gone'), ('enable', 'new'), ('notice', 'new')]
 
@@ -96,15 +101,25 @@ class FakeHost(object):
 
 def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     watcher = _units.Watcher(FakeHost(busy=True))
+    watcher.agreed = set(['up', 'gone'])
+    units = ['uwsgi@up.service', 'uwsgi@gone.service']
+    states = dict(up='inactive', gone='active')
     told = []
-    monkeypatch.setattr(watcher, 'look', lambda: (set(['a']), set(['a']), set(), set()))
-    monkeypatch.setattr(watcher, 'states', lambda: dict(a='inactive'))
-    monkeypatch.setattr(watcher, 'act', lambda acts: told.append(len(acts)))
-    monkeypatch.setattr(_units, '_entries', lambda directory: ['uwsgi@a.service'])
+
+    def act(acts):
+        told.append(' '.join(act for act, name in acts))
+        if ('disable', 'gone') in acts:
+            units.pop()
+            states.pop('gone')
+
+    monkeypatch.setattr(watcher, 'look', lambda: (set(['up']), set(['up']), set(), set()))
+    monkeypatch.setattr(watcher, 'states', lambda: dict(states))
+    monkeypatch.setattr(watcher, 'act', act)
+    monkeypatch.setattr(_units, '_entries', lambda directory: units)
     monkeypatch.setattr(_units, '_write_lines', lambda path, lines: None)
-    for dummy in range(2 * _units.DEFERS + 2):
+    for dummy in range(_units.RISES):
         watcher.tick()
-    assert told == ([0] * _units.DEFERS + [1]) * 2
+    assert told == [''] * (_units.FALLS - 1) + ['disable forget'] + [''] * (_units.RISES - _units.FALLS - 1) + ['notice']
 
 
 def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
@@ -127,3 +142,35 @@ def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     for dummy in range(6):
         watcher.tick()
     assert told == []
+
+
+@pytest.mark.parametrize('asked, old, links', [(False, False, True), (True, False, False), (True, True, True)], ids=['user', 'watcher', 'long ago'])
+def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monkeypatch, tmp_path, asked, old, links):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_units, 'WANTS', str(tmp_path / 'wants'))
+    monkeypatch.setattr(_units, 'run_command', lambda argv: (0, '', ''))
+    did = []
+    # a host without the link, whose situation is asked for twice: before and after the lock
+    job = Job(Situation('a', text=b''), make_plan(Situation('a', text=b''), 'enabled'))
+    host = FakeHost(busy=False)
+    host.emperor = 1
+    host.lock = lambda timeout: os.open(str(tmp_path), os.O_RDONLY)
+    host.enabled = lambda: {}
+    monkeypatch.setattr(_units, 'find_host', lambda run_command, params: host)
+    monkeypatch.setattr(_units, 'plan', lambda host, name, state: job)
+
+    def bring_about(host, jobs, timeout):
+        did.extend(jobs[0].plan.actions)
+        jobs[0].after = Situation('a', text=b'', link='right', pid=7, accepting=True)
+
+    monkeypatch.setattr(_units, 'bring_about', bring_about)
+    if asked:
+        _units.ask('a')
+        if old:
+            os.utime(str(tmp_path / 'marks' / 'uwsgi@a.service.asked'), (1, 1))
+    assert _units.verb('start', 'a') == 0
+    assert did == (['link', 'start'] if links else [])
+    # and it holds but once
+    del did[:]
+    assert _units.verb('start', 'a') == 0
+    assert did == ['link', 'start']
