@@ -94,6 +94,12 @@ def test_what_cant_be_taken_over_is_refused_and_nothing_is_changed(sites, guests
     assert state(sites) == before
 
 
+def test_it_moves_to_no_other_supervisor(sites):
+    before = state(sites)
+    playbook('uwsgi.emperor.migrate', dict(emperor_hosts='legacy', emperor_supervisor='systemd'), fails='-e emperor_supervisor=emperor')
+    assert state(sites) == before
+
+
 def test_check_mode_shows_what_would_change_and_changes_nothing(sites):
     before = state(sites)
     output = migrate('--check', '--diff')
