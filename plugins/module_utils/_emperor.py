@@ -466,9 +466,14 @@ class Host(object):
 
     # whether vassals accept requests
 
+    @staticmethod
+    def usual_socket(filename):
+        """The path at which nginx finds a vassal."""
+        return '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+
     def _addresses(self, filename, options):
         """Where a vassal may listen: the path of the layout, and (asked for only if it isn't there) what its configuration says."""
-        usual = '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+        usual = self.usual_socket(filename)
         there = os.path.exists(usual)
         if there:
             yield usual
@@ -558,8 +563,10 @@ class Host(object):
     # files and links
 
     def known(self):
-        """The names of all vassals that have a file or a link."""
-        return set(self._files(self.available_dir, os.path.lexists)) | set(self._files(self.enabled_dir, os.path.lexists))
+        """The file names, by name, of all vassals that have a file or a link."""
+        found = self._files(self.available_dir, os.path.lexists)
+        found.update(self._files(self.enabled_dir, os.path.lexists))
+        return found
 
     def enabled(self):
         """The file names, by name, of the vassals that have a link which leads to a file."""

@@ -17,16 +17,14 @@ import os
 import re
 
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import RUN_DIR, Host, View, blocks, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks, process
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 SERVICE = '/etc/systemd/system/uwsgi@.service'
 # Its presence says who supervises: the Emperor's vassals have a uwsgi@.service, too, but open their sockets themselves.
 SOCKET = '/etc/systemd/system/uwsgi@.socket'
 WANTS = '/etc/systemd/system/multi-user.target.wants'
-# What unit names and their specifiers take as it is.
-NAME = re.compile(r'[A-Za-z0-9_.@-]+$')
 # A unit that has failed counts as one that systemd has started so often in vain.
 FAILED = 5
 # What systemd is asked for, in this order.
@@ -83,7 +81,8 @@ class Systemd(Host):
 
     def refuse_twin(self, name):
         super(Systemd, self).refuse_twin(name)
-        if not NAME.match(to_native(name)):
+        if '\\' in unit_of(name):
+            # the units' specifiers would not give the name back
             raise VassalError('%s: under systemd a name consists of letters, digits and _ . @ -. Rename its file; nothing was changed.' % to_native(name))
 
     def look(self, wake=True):
@@ -92,8 +91,7 @@ class Systemd(Host):
         self.wake()
         pids, restarts = {}, {}
         self._restarting = set()
-        files = self._files(self.available_dir, os.path.lexists)
-        files.update(self._files(self.enabled_dir, os.path.lexists))
+        files = self.known()
         properties = ['-p', 'Id', '-p', 'MainPID', '-p', 'ActiveState', '-p', 'NRestarts']
         for unit in blocks(self.run_command(['systemctl', 'show'] + properties + ['uwsgi@*.service'])[1]):
             if 'Id' not in unit:
@@ -129,12 +127,11 @@ class Systemd(Host):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
-        name = os.path.splitext(filename)[0]
-        conversation = Conversation('%s/%s.socket' % (RUN_DIR, name), (self.emperor,))
+        conversation = Conversation(self.usual_socket(filename), (self.emperor,))
         conversation.poll()
         if conversation.problem:
             # somebody has taken its place, or removed it
-            self._orders['restart'].append(unit_of(name).replace('.service', '.socket'))
+            self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
         conversation.close()
 
     def link(self, filename):
@@ -157,13 +154,13 @@ class Systemd(Host):
     def order(self, filename, *verbs):
         """Has systemd do something with a vassal's unit when the next look is taken."""
         for verb in verbs:
-            self._orders[verb].append(unit_of(os.path.splitext(filename)[0]))
+            self._orders[verb].append(self.journal_of(filename))
 
     def failures(self, filename, view):
         return view.blacklist.get(filename, 0)
 
     def journal_of(self, filename):
-        return unit_of(os.path.splitext(filename)[0])
+        return unit_of(split_extension(filename)[0])
 
     def _situation(self, name, view):
         found = super(Systemd, self)._situation(name, view)

@@ -327,8 +327,6 @@ class Watcher(object):
 
 def settle(host):
     """Has links and the units of systemd agree."""
-    if unsettled(host) == ([], _lines(AGREED)):
-        return
     # a run of the module makes the one after the other
     lock = host.lock(LONG)
     try:
@@ -366,9 +364,21 @@ def why(instance):
 
 def unsettled(host):
     """What settle() would do, and the names agreed on then."""
+    linked, agreed = set(host.enabled()), _lines(AGREED)
     # nothing is linked to a file that is not there
-    enabled = set(map(name_of, wanted())) & (set(host.available()) | set(host.enabled()) | _lines(AGREED))
-    return decide_links(set(host.enabled()), enabled, _lines(AGREED))
+    enabled = set(map(name_of, wanted())) & (set(host.available()) | linked | agreed)
+    return decide_links(linked, enabled, agreed)
+
+
+def follow(host):
+    """Goes on until it is told to end: has links and the units of systemd agree."""
+    found = None
+    while True:
+        former, found = found, unsettled(host)
+        # twice in a row: a file that is replaced is away for a moment
+        if found == former and found != ([], _lines(AGREED)):
+            settle(host)
+        time.sleep(TICK)
 
 
 def _entries(directory):
@@ -400,13 +410,8 @@ def watch():
     host = find_host(run_command, DEFAULTS)
     if not host.emperor:
         raise VassalError('%s: %s' % (host.down, host.why_down))
-    acts = []
-    while isinstance(host, Systemd):
-        former, acts = acts, unsettled(host)[0]
-        # twice in a row: a file that is replaced is away for a moment
-        if acts == former:
-            settle(host)
-        time.sleep(TICK)
+    if isinstance(host, Systemd):
+        follow(host)
     watcher = Watcher(host)
     try:
         while True:
