@@ -17,7 +17,8 @@ options:
       - V(systemd) is systemd itself, by the units C(uwsgi@NAME.service) and C(uwsgi@NAME.socket) that the role
         P(uwsgi.emperor.emperor#role) installs with C(emperor_supervisor=systemd). An application is enabled when both its link is there and its
         unit is enabled.
-      - V(auto) is V(systemd) where the host has those units and the other options of the layout have their defaults, otherwise V(emperor).
+      - V(auto) is V(systemd) where the host has those units, C(uwsgi.service) is masked, as the role leaves it, and the other options of
+        the layout have their defaults; otherwise V(emperor).
     type: str
     choices: [auto, emperor, systemd]
     default: auto

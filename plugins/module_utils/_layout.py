@@ -10,10 +10,8 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-import os
-
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import SOCKET, Systemd
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
 
 
 def layout_spec():
@@ -33,6 +31,6 @@ def find_host(run_command, params):
     if supervisor == 'auto':
         # the units are for the role's layout
         own = all(params[option] == spec[option]['default'] for option in spec)
-        supervisor = 'systemd' if own and os.path.exists(SOCKET) else 'emperor'
+        supervisor = 'systemd' if own and supervises() else 'emperor'
     kind = Systemd if supervisor == 'systemd' else Host
     return kind(run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])

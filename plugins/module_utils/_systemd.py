@@ -22,8 +22,10 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conv
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 SERVICE = '/etc/systemd/system/uwsgi@.service'
-# Its presence says who supervises: the Emperor's vassals have a uwsgi@.service, too, but open their sockets themselves.
+# The Emperor's vassals have a uwsgi@.service, too, but open their sockets themselves.
 SOCKET = '/etc/systemd/system/uwsgi@.socket'
+# Masked where systemd supervises.
+EMPEROR = '/etc/systemd/system/uwsgi.service'
 WANTS = '/etc/systemd/system/multi-user.target.wants'
 # A unit that has failed counts as one that systemd has started so often in vain.
 FAILED = 5
@@ -47,6 +49,14 @@ def name_of(unit):
     """The vassal's name of a unit, or of the instance alone."""
     instance = re.sub(r'^uwsgi@(.*)\.service$', r'\1', to_native(unit))
     return to_text(re.sub(r'\\x([0-9a-f]{2})', lambda found: chr(int(found.group(1), 16)), instance))
+
+
+def supervises():
+    """Whether systemd runs the applications of a host in the role's layout.
+
+    The role masks the Emperor's unit when it has ended the Emperor: before, a unit that starts would end all vassals.
+    """
+    return os.path.exists(SOCKET) and os.path.realpath(EMPEROR) == os.devnull
 
 
 def wanted():

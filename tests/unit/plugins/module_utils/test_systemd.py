@@ -131,19 +131,26 @@ def test_a_name_that_no_unit_can_have_is_refused(layout):
 
 
 @pytest.mark.parametrize(
-    'supervisor, installed, own, by_systemd',
+    'supervisor, installed, masked, own, by_systemd',
     [
-        ('auto', True, True, True),
-        ('auto', False, True, False),
-        ('auto', True, False, False),
-        ('emperor', True, True, False),
-        ('systemd', False, True, True),
+        ('auto', True, True, True, True),
+        ('auto', False, True, True, False),
+        ('auto', True, False, True, False),  # a run of the role was cut off before the Emperor had ended
+        ('auto', True, True, False, False),
+        ('emperor', True, True, True, False),
+        ('systemd', False, False, True, True),
     ],
 )
-def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, own, by_systemd):
+def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, masked, own, by_systemd):
+    socket, emperor = [str(tmp_path / unit) for unit in ('uwsgi@.socket', 'uwsgi.service')]
     if installed:
-        open(str(tmp_path / 'uwsgi@.socket'), 'w').close()
-    monkeypatch.setattr(_layout, 'SOCKET', str(tmp_path / 'uwsgi@.socket'))
+        open(socket, 'w').close()
+    if masked:
+        os.symlink(os.devnull, emperor)
+    else:
+        open(emperor, 'w').close()
+    monkeypatch.setattr(_systemd, 'SOCKET', socket)
+    monkeypatch.setattr(_systemd, 'EMPEROR', emperor)
     params = dict((option, spec['default']) for option, spec in _layout.layout_spec().items())
     params.update(supervisor=supervisor, **({} if own else {'enabled_dir': '/etc/uwsgi-emperor/vassals'}))
     assert isinstance(_layout.find_host(Systemctl(), params), Systemd) is by_systemd
