@@ -37,7 +37,8 @@ THROTTLED = 3.0
 PATIENCE = 2.0
 # A socket that is not there, or not the vassal's own, after so long will not become so.
 SOCKETLESS = 5.0
-# A probe that got a wrong answer is sent again, as the application may still warm up, and so is a foreign socket asked.
+# A probe that got a wrong answer is sent again, as the application may still warm up, and so is a foreign socket asked, and one
+# on which the Emperor waits.
 PROBE_AGAIN = 0.5
 
 
@@ -230,6 +231,9 @@ class Job(object):
         self._absent = (self._absent or now) if pid is None else None
         if pid is None:
             self.seen = 'no process of it runs'
+            if self.filename in view.waiting and now >= self._knock_at:
+                self._knock_at = now + PROBE_AGAIN
+                self.seen = host.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
             if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
                 self._forgiven = self.to_forgive = True
         elif self.plan.mode == 'reload' and pid == self.before.pid and self._old_workers(pid):
@@ -262,9 +266,9 @@ class Job(object):
     def _accepts(self, host, view, now, pid):
         """Whether a worker takes requests: by the Emperor's stats and, where these don't tell it, by a connection of our own."""
         self.seen = 'process %d does not accept requests yet' % pid
-        entry = None if view.stats is None else view.stats.get(self.filename, {})
+        told = view.accepting(self.filename)
         asleep = host.asleep(self.filename, pid)
-        if entry is not None and not asleep and (not entry.get('accepting') or entry.get('cursed')):
+        if told is False and not asleep:
             return False
         if self._knock is None or self._knock.problem and now >= self._knock_at:
             self._knock = host.converse(self.filename, pid)
@@ -272,7 +276,7 @@ class Job(object):
             self._knock_at = now + PROBE_AGAIN if self._knock and self._knock.foreign else now
         if self._knock is None:
             # it listens where we can't ask; its stats, or that it has had workers for a while, must do
-            return entry is not None or host.settled(pid)
+            return told is not None or host.settled(pid)
         over = self._knock.poll()
         if self._knock.problem:
             self.seen = self._knock.problem
@@ -287,7 +291,7 @@ class Job(object):
         if self.plan.mode is None:
             # nothing is done to it, and it may be busy
             over = over or host.settled(pid)
-        return over or (entry is not None and not asleep and self.plan.mode != 'reload')
+        return over or (told and not asleep and self.plan.mode != 'reload')
 
     def _answers(self, host, now, pid):
         """Whether the application answers the probe as it should; a wrong answer is asked for again until the deadline."""

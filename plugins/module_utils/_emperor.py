@@ -127,10 +127,18 @@ def blocks(shown):
 class View(object):
     """One look at the Emperor: the vassals' PIDs, and what the stats say where there are any."""
 
-    def __init__(self, pids, stats, blacklist):
+    def __init__(self, pids, stats, blacklist, waiting=()):
         self.pids = pids  # file name -> PID
         self.stats = stats  # file name -> the vassal's entry; None without a stats socket
         self.blacklist = blacklist  # file name -> attempts that failed
+        self.waiting = dict(waiting)  # file name -> socket, of those that the Emperor starts with the first connection
+
+    def accepting(self, filename):
+        """Whether a vassal accepts requests and shall go on to, None without a stats socket."""
+        if self.stats is None:
+            return None
+        entry = self.stats.get(filename, {})
+        return bool(entry.get('accepting') and not entry.get('cursed'))
 
 
 class Host(object):
@@ -402,15 +410,17 @@ class Host(object):
         pids = {}
         stats = self.stats()
         if stats is not None:
-            entries = {}
+            entries, waiting = {}, {}
             for entry in stats.get('vassals', []):
                 name = os.path.basename(entry['id'])
                 found = process(entry['pid']) if entry['pid'] > 0 else None
                 if found and found[0] == self.emperor:
                     entries[name] = entry
                     pids[name] = entry['pid']
+                elif entry.get('on_demand') and entry['pid'] == -1:
+                    waiting[name] = entry['on_demand']
             blacklist = dict((os.path.basename(entry['id']), entry.get('attempt', 0)) for entry in stats.get('blacklist', []))
-            return View(pids, entries, blacklist)
+            return View(pids, entries, blacklist, waiting)
         if wake:
             self.wake()
         for pid in children(self.emperor):
@@ -435,6 +445,13 @@ class Host(object):
     def hang_up(self, filename, pid):
         """Has a vassal finish its requests: its master then starts anew; without one each process ends."""
         self.signal_workers(pid, children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
+
+    def knock(self, address):
+        """Connects to a socket on which the Emperor waits with the start of a vassal; nothing is said."""
+        conversation = Conversation(address, (self.emperor,))
+        conversation.poll()
+        conversation.close()
+        return conversation.problem
 
     def tell_fifo(self, filename, pid, command):
         """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open."""
@@ -511,21 +528,21 @@ class Host(object):
         result = set()
         asked = {}
         for filename, pid in pids.items():
-            entry = None if view.stats is None else view.stats.get(filename, {})
+            told = view.accepting(filename)
             if self.asleep(filename, pid):
                 # a connection would wake it
                 result.add(filename)
                 continue
-            if entry is not None and (not entry.get('accepting') or entry.get('cursed')):
+            if told is False:
                 continue
             conversation = self.converse(filename, pid)
             if conversation is None:
                 # it listens where we can't ask; its stats, or that it has had workers for a while, must do
-                if entry is not None or self.settled(pid):
+                if told or self.settled(pid):
                     result.add(filename)
             elif conversation.problem:
                 continue
-            elif conversation.connected and (entry is not None or self.settled(pid)):
+            elif conversation.connected and (told or self.settled(pid)):
                 result.add(filename)
             else:
                 asked[filename] = conversation
@@ -584,9 +601,19 @@ class Host(object):
             return {}
         return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
 
-    def situations(self, names, view):
-        """The Situations of vassals, in the order of `names`."""
-        found = [self._situation(name, view) for name in names]
+    def situations(self, names, view, complain=None):
+        """The Situations of vassals, in the order of `names`.
+
+        complain: is called with the VassalError of each that has none, which is left out; without it that is raised.
+        """
+        found = []
+        for name in names:
+            try:
+                found.append(self._situation(name, view))
+            except VassalError as error:
+                if not complain:
+                    raise
+                complain(error)
         running = dict((one.filename, one.pid) for one in found if one.pid)
         accepting = self._accepting(running, view)
         for one in found:

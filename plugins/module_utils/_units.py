@@ -258,10 +258,8 @@ class Watcher(object):
         return linked, up, down, crashing & down
 
     def _accepts(self, view, filename, pid):
-        if view.stats is None:
-            return self.host.settled(pid)
-        entry = view.stats[filename]
-        return bool(entry.get('accepting') and not entry.get('cursed')) or self.host.asleep(filename, pid)
+        told = view.accepting(filename)
+        return self.host.settled(pid) if told is None else told or self.host.asleep(filename, pid)
 
     def tick(self):
         self._ticks += 1

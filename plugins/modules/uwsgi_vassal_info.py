@@ -37,7 +37,8 @@ options:
   name:
     description:
       - The applications to tell of, by name or by pattern.
-      - Without it, all that have a file or a link.
+      - Without it, all that have a file or a link. One with two files of different endings, or with one that can not be read, is
+        left out with a warning; asked for by name it is an error.
     type: list
     elements: str
     aliases: [vassal]
@@ -199,9 +200,13 @@ def run(module):
     else:
         emperor['reason'] = host.why_down
     known = host.known()
-    names = sorted(known) if params['name'] is None else expand([to_text(name) for name in params['name']], known)
     view = host.look(wake=False)
-    return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in host.situations(names, view)])
+    if params['name'] is None:
+        # one odd file is not to hide the others
+        situations = host.situations(sorted(known), view, complain=lambda error: module.warn(to_native(error)))
+    else:
+        situations = host.situations(expand([to_text(name) for name in params['name']], known), view)
+    return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])
 
 
 def main():

@@ -68,7 +68,7 @@ def restart(records, how):
     if not [one for one in requests if one['began'] < act['ended'] and one['ended'] > act['began']]:
         sys.exit('%s: no request was in flight; the machine is too busy to measure on.' % how)
     return (
-        '`%s`' % how,
+        '%s%s`%s`' % how.rpartition(': '),
         span([load['wrk']['responses'] - load['wrk']['bad'] for load in loads]),
         span([sum(load['wrk'][kind] for kind in ('bad', 'connect', 'read', 'write', 'timeout')) for load in loads]),
         span([1000 * max(load['gaps'], default=0) for load in loads]),
@@ -100,8 +100,9 @@ def main(path):
         'restart meanwhile; medians of %d such runs, least and most in brackets. A connection whose request failed tries again at\n'
         'once, so the failures count how long nobody listened, at the speed of the errors of nginx. After `uwsgi --stop` it is luck\n'
         'whether the Emperor sees the end at once or at its next look, up to a second later: the watcher of the units wakes it. The\n'
-        'rows "under systemd" are of `emperor_supervisor: systemd`. In a run without that load: a request that takes 3 s and is in\n'
-        'flight when the restart comes.\n'
+        'row "on demand" is of `emperor-on-demand-directory`, with which the Emperor opens the socket in the moment in which the\n'
+        'application has ended; the rows "under systemd" are of `emperor_supervisor: systemd`. In a run without that load: a request\n'
+        'that takes 3 s and is in flight when the restart comes.\n'
         % (statistics.median(load['wrk']['us'] / 1e6 for load in loads), len(loads) // len(ways))
     )
     table(

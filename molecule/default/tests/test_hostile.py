@@ -150,6 +150,33 @@ def test_an_emperor_that_does_not_run_is_told(sites, state):
     refused(sites, dict(name='hello', state=state), 'the Emperor does not run', 'systemctl start uwsgi.service')
 
 
+@pytest.mark.skipif(conftest.BY_SYSTEMD, reason='there is none')
+def test_a_vassal_that_its_emperor_starts_on_demand_is_asked_for(sites):
+    name = HOSTS[0]
+    ini = '/etc/uwsgi/emperor.ini'
+
+    def act(state, *options):
+        return conftest.ad_hoc('uwsgi_vassal', dict(name='hello', state=state), *options, hosts=(name,))[name]['vassals'][0]
+
+    sites[name].host.check_output(
+        'cp -p %s %s.kept && printf "emperor-on-demand-directory = /run/uwsgi\\n" >> %s && systemctl restart uwsgi.service', ini, ini, ini
+    )
+    try:
+        for state, actions in (
+            ('enabled', ['start']),
+            ('enabled', []),
+            ('restarted', ['restart']),
+            ('disabled', ['unlink', 'stop']),
+            ('enabled', ['link', 'start']),
+        ):
+            predicted, done = act(state, '--check'), act(state)
+            assert predicted['actions'] == done['actions'] == actions, '%s: %s, then %s' % (state, predicted, done)
+            assert done['after']['accepting'] is (state != 'disabled'), done
+        assert sites[name].facts('hello')['master'] == done['after']['pid']
+    finally:
+        sites[name].host.check_output('mv %s.kept %s && systemctl restart uwsgi.service', ini, ini)
+
+
 @pytest.mark.parametrize('name', ['../apps-available/hello', 'a:b', ''])
 def test_a_name_that_is_no_name_is_refused(sites, name):
     before = everywhere(sites, 'ls -lR /etc/uwsgi /run/uwsgi')

@@ -14,6 +14,7 @@ __metaclass__ = type
 import json
 
 import pytest
+from conftest import call, parse
 from test_hostile import HOSTS, ad_hoc, everywhere
 
 YAML = u"""---
@@ -175,6 +176,13 @@ def test_two_files_for_one_name_are_told(sites):
     try:
         for result in ad_hoc('uwsgi_vassal', dict(name='twin')).values():
             assert result['failed'] and 'twin: there are files for it with the endings .ini, .json' in result['msg'], result
+        for result in ad_hoc('uwsgi_vassal_info', dict(name='twin')).values():
+            assert result['failed'] and 'twin: there are files for it' in result['msg'], result
+        code, output = call(['ansible', ','.join(sites), '-b', '-m', 'uwsgi_vassal_info'])
+        assert code == 0 and 'twin: there are files for it with the endings' in ' '.join(output.split()), output
+        for result in parse(output).values():
+            names = [vassal['name'] for vassal in result['vassals']]
+            assert names and 'twin' not in names, result
     finally:
         everywhere(sites, 'rm /etc/uwsgi/apps-available/twin.ini /etc/uwsgi/apps-available/twin.json')
 

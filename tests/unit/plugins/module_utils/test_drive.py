@@ -50,6 +50,7 @@ class FakeHost(object):
         self.knocks = 0
         self.looks = []
         self.statuses = []
+        self.on_demand = None  # the socket on which the Emperor waits where no process runs
 
     def clock(self):
         return self.now
@@ -73,7 +74,12 @@ class FakeHost(object):
         pid = self.present()[0]
         pids = dict(('b%d.ini' % number, 100 + number) for number in range(self.others) if number < self.now)
         pids.update({'a.ini': pid} if pid else {})
-        return View(pids, None, {'a.ini': self.attempts} if self.attempts else {})
+        waiting = {'a.ini': self.on_demand} if self.on_demand and not pid else {}
+        return View(pids, None, {'a.ini': self.attempts} if self.attempts else {}, waiting)
+
+    def knock(self, address):
+        self.did.append(('knock', address))
+        self.life = [(0, (None, [], False)), (self.now + 0.2, (20, [21], True))]
 
     def converse(self, filename, pid, message=None):
         if message is None:
@@ -177,6 +183,14 @@ def test_a_crash_loop_is_told_before_the_timeout(processes):
 def test_a_vassal_that_the_emperor_throttles_is_told_before_the_timeout(processes):
     job = run(FakeHost([(0, (None, [], False))]), processes, Situation('a', text=TEXT), 'enabled')
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
+
+
+def test_a_vassal_that_the_emperor_starts_on_demand_is_asked_for_once(processes):
+    host = FakeHost([(0, (None, [], False))])
+    host.on_demand = '/run/uwsgi/a.socket'
+    job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
+    assert job.failure is None and job.after.pid == 20
+    assert [act for act in host.did if act[0] == 'knock'] == [('knock', '/run/uwsgi/a.socket')]
 
 
 def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(processes):
