@@ -23,8 +23,6 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan,
 # All times are in seconds.
 TICK = 0.02
 LONGEST_TICK = 0.2
-# So often the Emperor is woken while many applications are checked one after the other.
-HEAD_START = 0.2
 # So often a master that is to be started anew is looked at, each of them: from its end on nobody listens.
 BLINK = 0.001
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
@@ -83,6 +81,12 @@ class Job(object):
     def fail(self, message):
         self.failure = message
         self.done = True
+
+    @property
+    def there(self):
+        """Whether the situation was the one that is wanted, and no probe is to tell more."""
+        good = self.before.accepting if self.plan.wants_up else self.plan.wants_gone
+        return bool(good and not self.plan.actions and not self.probe)
 
     def begin(self, host, view, now, timeout):
         """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""
@@ -320,13 +324,19 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
 
     check: is called with each job before anything of it is changed, and may fail it.
     """
+    if all(job.there for job in jobs):
+        # hundreds are not to be looked at once more
+        for job in jobs:
+            job.after = job.before
+            job.done = True
+        return
     entered = clock()
     view = host.look()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
     young = [age for job in busy for age in map(_emperor.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
     if young:
         sleep(_emperor.SETTLE - min(young))
-    woken = clock()
+    # The Emperor is woken when all are linked: what it starts would take the processors from what looks at the others.
     for job in jobs:
         if check:
             check(job)
@@ -335,10 +345,6 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
                 job.begin(host, view, clock(), timeout)
             except (IOError, OSError) as error:
                 job.fail('its files could not be changed: %s' % error)
-        if clock() > woken + HEAD_START:
-            # of many, the Emperor starts the first ones while the last are still looked at
-            host.wake()
-            woken = clock()
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
         began = clock()

@@ -157,7 +157,8 @@ def run(host, processes, situation, state, text=None, timeout=60, wait=True, **o
 
 
 GRACEFUL = 'unix_signal:15 gracefully_kill_them_all'
-UP = dict(text=TEXT, link='right', pid=10, workers=[11], accepting=True, mtime=50.0)
+DEAF = dict(text=TEXT, link='right', pid=10, workers=[11], mtime=50.0)
+UP = dict(DEAF, accepting=True)
 
 
 def test_a_start_is_done_when_the_vassal_accepts(processes):
@@ -347,10 +348,17 @@ def test_a_wrong_answer_to_the_probe_fails_at_the_timeout(processes):
     assert job.failure == 'after 3 s: the probe of /x got status 500, not 200 or 302' and host.did.count('probe') < 10
 
 
+@pytest.mark.parametrize('state, situation', [('enabled', UP), ('disabled', dict(text=TEXT))])
+def test_what_is_as_it_should_be_is_not_looked_at_again(processes, state, situation):
+    host = FakeHost([(0, (10, [11], True))])
+    job = run(host, processes, Situation('a', **situation), state)
+    assert (job.failure, job.after, host.looks) == (None, job.before, [])
+
+
 def test_a_socket_that_is_not_its_own_is_told_before_the_timeout(processes):
     host = FakeHost([(0, (10, [11], False))])
     host.problem = 'process 99, which is not its own, listens on /run/uwsgi/a.socket'
-    job = run(host, processes, Situation('a', **UP), 'enabled')
+    job = run(host, processes, Situation('a', **DEAF), 'enabled')
     assert 'process 99' in job.failure and 'restart it' in job.failure and job.elapsed < 10
     assert host.knocks < 20
 
@@ -358,7 +366,7 @@ def test_a_socket_that_is_not_its_own_is_told_before_the_timeout(processes):
 def test_a_listener_with_a_full_queue_is_not_taken_for_the_vassal(processes):
     host = FakeHost([(0, (10, [11], False))])
     host.connected = False
-    job = run(host, processes, Situation('a', **UP), 'enabled', timeout=3)
+    job = run(host, processes, Situation('a', **DEAF), 'enabled', timeout=3)
     assert job.failure == 'after 3 s: the queue of /run/uwsgi/a.socket is full'
 
 
