@@ -86,7 +86,7 @@ class Job(object):
     def there(self):
         """Whether the situation was the one that is wanted, and no probe is to tell more."""
         good = self.before.accepting if self.plan.wants_up else self.plan.wants_gone
-        return bool(good and not self.plan.actions and not self.probe)
+        return bool(good and not self.plan.changed and not self.probe)
 
     def begin(self, host, view, now, timeout):
         """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""

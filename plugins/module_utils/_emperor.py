@@ -447,7 +447,7 @@ class Host(object):
         self.signal_workers(pid, children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
 
     def knock(self, address):
-        """Connects to a socket on which the Emperor waits with the start of a vassal; nothing is said."""
+        """Connects to a socket which the Emperor itself holds for a vassal, and says nothing; returns what stood in the way, or None."""
         conversation = Conversation(address, (self.emperor,))
         conversation.poll()
         conversation.close()

@@ -18,7 +18,6 @@ import re
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks, process
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 SERVICE = '/etc/systemd/system/uwsgi@.service'
@@ -137,12 +136,9 @@ class Systemd(Host):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
-        conversation = Conversation(self.usual_socket(filename), (self.emperor,))
-        conversation.poll()
-        if conversation.problem:
+        if self.knock(self.usual_socket(filename)):
             # somebody has taken its place, or removed it
             self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
-        conversation.close()
 
     def link(self, filename):
         super(Systemd, self).link(filename)

@@ -200,12 +200,14 @@ def run(module):
     else:
         emperor['reason'] = host.why_down
     known = host.known()
+    names = sorted(known) if params['name'] is None else expand([to_text(name) for name in params['name']], known)
     view = host.look(wake=False)
-    if params['name'] is None:
-        # one odd file is not to hide the others
-        situations = host.situations(sorted(known), view, complain=lambda error: module.warn(to_native(error)))
-    else:
-        situations = host.situations(expand([to_text(name) for name in params['name']], known), view)
+
+    def leave_out(error):
+        module.warn(to_native(error))
+
+    # of all there are, one odd file is not to hide the others
+    situations = host.situations(names, view, leave_out if params['name'] is None else None)
     return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])
 
 
