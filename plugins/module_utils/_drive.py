@@ -88,6 +88,10 @@ class Job(object):
         good = self.before.accepting if self.plan.wants_up else self.plan.wants_gone
         return bool(good and not self.plan.changed and not self.probe)
 
+    @property
+    def to_write(self):
+        return self.text if 'write' in self.plan.actions else None
+
     def begin(self, host, view, now, timeout):
         """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""
         self.started = self._asked_at = now
@@ -386,7 +390,7 @@ def pause(seconds, ending, clock, sleep):
 def lint(host, job):
     """Fails a job whose configuration uWSGI does not take."""
     if job.plan.mode in ('start', 'reload', 'restart'):
-        found = host.lint(job.filename, job.text if 'write' in job.plan.actions else None)
+        found = host.lint(job.filename, job.to_write)
         if found:
             job.fail('its configuration is wrong')
             job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
@@ -455,6 +459,7 @@ def roll_back(host, failed, timeout):
 
 def bring_about(host, jobs, timeout, wait=True):
     """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
+    host.read([(job.filename, job.to_write) for job in jobs if job.plan.mode])
     drive(host, jobs, timeout, wait, lambda job: lint(host, job))
     failed = [job for job in jobs if job.failure and not job.explained]
     for job in failed:

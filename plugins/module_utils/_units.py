@@ -124,12 +124,7 @@ def decide_links(linked, enabled, agreed):
 
 def run_command(argv, cwd=None):
     """(exit code, stdout, stderr) of a command, as AnsibleModule.run_command() has it."""
-    # no module runs here, whose run_command would do
-    process = subprocess.Popen(  # pylint: disable=ansible-bad-function
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd
-    )
-    out, err = [to_native(part, errors='surrogate_or_replace') for part in process.communicate()]
-    return process.returncode, out, err
+    return _emperor.run_all([(argv, cwd)])[0]
 
 
 def say(line):

@@ -6,6 +6,8 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import pytest
+from ansible.module_utils.common.text.converters import to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 
 JOURNAL = [
@@ -25,3 +27,76 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     host.run_command = lambda argv: (0, '\n'.join(JOURNAL), '')
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.story('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
+
+
+def test_commands_that_run_at_once_are_told_apart(tmp_path):
+    commands = [(['sh', '-c', 'pwd; echo %d >&2; exit %d' % (number, number)], str(tmp_path)) for number in range(9)]
+    assert _emperor.run_all(commands) == [(number, '%s\n' % tmp_path, '%d\n' % number) for number in range(9)]
+
+
+def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
+    talkative = ['sh', '-c', 'head -c 300000 /dev/zero | tr "\\0" x; echo end >&2']
+    assert [len(out) for dummy, out, dummy in _emperor.run_all([(talkative, '/')] * 4)] == [300000] * 4
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A host whose uWSGI notes each start and knows the options named in a vassal's file, but not `wrong`."""
+    uwsgi = tmp_path / 'uwsgi'
+    uwsgi.write_text(
+        to_text(
+            """#!/bin/sh
+            echo "$@" >> %s/calls
+            case " $* " in *" --strict "*) grep -q wrong "$3" && { echo "unknown config directive: wrong" >&2; exit 1; };; esac
+            while [ $# -gt 0 ]; do
+                if [ "$1" = --get ]; then
+                    case $2 in uwsgi-vassal-mark) echo '%s';; logto) echo "$PWD";; esac
+                    shift
+                fi
+                shift
+            done
+            """
+            % (tmp_path, _emperor._MARK)
+        )
+    )
+    uwsgi.chmod(0o755)
+    result = object.__new__(_emperor.Host)
+    result.binary = str(uwsgi)
+    result.emperor = None
+    result.defaults = '/nonexistent'
+    result.available_dir = result.enabled_dir = str(tmp_path / 'available')
+    (tmp_path / 'available').mkdir()
+    result._readings = {}
+    result.calls = lambda: len((tmp_path / 'calls').read_text().splitlines())
+    return result
+
+
+def test_what_was_read_ahead_is_not_read_again(host):
+    for name in ('a.ini', 'b.ini'):
+        host.write(name, b'[uwsgi]\n', 1)
+    host.read([('a.ini', None), ('b.ini', None)])
+    assert host.calls() == 2
+    assert host.options('a.ini') == {'logto': host.available_dir}
+    assert host.lint('b.ini') == []
+    assert host.calls() == 2
+
+
+def test_the_options_are_those_of_the_text_that_was_written(host):
+    host.write('a.ini', b'[uwsgi]\n', 1)
+    host.options('a.ini')
+    assert host.lint('a.ini', b'[uwsgi]\nmaster = true\n') == []
+    assert host.options('a.ini') == {'logto': host.available_dir}
+    host.write('a.ini', b'[uwsgi]\nmaster = true\n', 2)
+    assert host.options('a.ini') != {'logto': host.available_dir}
+    assert host.calls() == 2
+    host.write('a.ini', b'[uwsgi]\nworkers = 1\n', 3)
+    assert host.options('a.ini') == {'logto': host.available_dir}
+    assert host.calls() == 3
+
+
+def test_of_many_texts_the_wrong_one_is_told(host):
+    texts = [('%d.ini' % number, b'[uwsgi]\nwrong = 1\n' if number == 3 else b'[uwsgi]\n') for number in range(5)]
+    host.read(texts)
+    said = [host.lint(*one) for one in texts]
+    assert said.pop(3) == ['wrong is no option of this uWSGI and its plugins']
+    assert said == [[]] * 4
