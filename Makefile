@@ -37,5 +37,5 @@ molecule: ## scenarios in containers (SCENARIO=default, hostile, migrate, jessie
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
 	@tests/run benchmark
 
-matrix: ## unit tests and the module in containers, by each ansible-core on each Python at hand; writes .cache/matrix.md
+matrix: ## unit tests and the module in containers, by each ansible-core on each Python at hand, and with the newest uWSGI; writes .cache/matrix.md
 	@tests/run matrix

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=bash disable=SC2154
 #
-# Each ansible-core with each Python that it supports on a target: the unit tests, and states.yml in containers.
-# Writes .cache/matrix.md. Sourced by `tests/run matrix`, whose functions and virtual environments it uses.
+# Each ansible-core with each Python that it supports on a target: the unit tests, and states.yml in containers; states.yml also
+# with PyPI's newest uWSGI. Writes .cache/matrix.md. Sourced by `tests/run matrix`, whose functions and virtual environments it uses.
 
 # target_pythons CORE: by ansible-core's support matrix
 target_pythons() {
@@ -17,43 +17,44 @@ target_pythons() {
 
 # Debian's own Pythons. Others are this machine's, mounted into a container of Debian 12.
 declare -gA debian=([2.7]=bullseye [3.9]=bullseye [3.11]=bookworm [3.13]=trixie)
-declare -gA release=([bullseye]='Debian 11' [bookworm]='Debian 12' [trixie]='Debian 13')
+declare -gA release=([bullseye]='Debian 11' [bookworm]='Debian 12' [trixie]='Debian 13' [newest]='Debian 13')
 
-# find_targets VERSION ...: fills suite_of and python_of, what container has this Python and where, and volumes
+# find_targets VERSION ...: fills container_of and python_of, what container has this Python and where, and volumes
 find_targets() {
     local version python prefix
     for version; do
         python=$cache/python/python$version
         if [ -n "${debian[$version]-}" ]; then
-            suite_of[$version]=${debian[$version]}
+            container_of[$version]=${debian[$version]}
             python_of[$version]=/usr/bin/python$version
         elif [ -e "$python" ] && prefix=$("$python" -c 'import sys; print(sys.prefix)') && [ "$prefix" != /usr ]; then
-            suite_of[$version]=bookworm
+            container_of[$version]=bookworm
             python_of[$version]=$(readlink -f "$python")
             volumes+=(--volume "$prefix:$prefix:ro")
         fi
     done
 }
 
-# container SUITE: a fresh one, for Debian 12 with the volumes
+# container NAME [SUITE]: a fresh one, for Debian 12 with the volumes
 container() {
-    local name=uwsgi-emperor-matrix-$1 mounted=()
-    [ "$1" != bookworm ] || mounted=("${volumes[@]}")
+    local name=uwsgi-emperor-matrix-$1 suite=${2-$1} mounted=()
+    [ "$suite" != bookworm ] || mounted=("${volumes[@]}")
     remove "$name"
     podman run -d --systemd=always --name "$name" --hostname "$1" "${mounted[@]}" \
-        --volume "$cache/ssh/id.pub:/home/admin/.ssh/authorized_keys:ro" "localhost/uwsgi-emperor-$1" > /dev/null
+        --volume "$cache/ssh/id.pub:/home/admin/.ssh/authorized_keys:ro" "localhost/uwsgi-emperor-$suite" > /dev/null
     booted "$name"
 }
 
+# inventory CONTAINER ...: of these, and of the targets in container_of and python_of
 inventory() {
-    local suite version
+    local name version
     echo '[containers]'
-    for suite; do
-        echo "uwsgi-emperor-matrix-$suite ansible_python_interpreter=/usr/bin/python3"
+    for name; do
+        echo "uwsgi-emperor-matrix-$name ansible_python_interpreter=/usr/bin/python3"
     done
     echo '[targets]'
-    for version in "${!suite_of[@]}"; do
-        echo "python$version ansible_host=uwsgi-emperor-matrix-${suite_of[$version]} ansible_python_interpreter=${python_of[$version]}"
+    for version in "${!container_of[@]}"; do
+        echo "python$version ansible_host=uwsgi-emperor-matrix-${container_of[$version]} ansible_python_interpreter=${python_of[$version]}"
     done
     cat << END
 [all:vars]
@@ -65,6 +66,18 @@ END
 
 # passed HOST: whether a host got through the playbook, by its recap
 passed() { grep -qE "^$1 +: ok=[1-9].* unreachable=0 +failed=0 " "$log"; }
+
+# states VERSION: what the table says of the module's states on a target
+states() {
+    local name=${container_of[$1]-}
+    if [ -z "$name" ]; then
+        echo -
+    elif passed "uwsgi-emperor-matrix-$name" && passed "python$1"; then
+        echo "passed, ${release[$name]}"
+    else
+        echo '**failed**'
+    fi
+}
 
 # unit_cell COMMAND ...: what the table says of the unit tests
 unit_cell() {
@@ -87,21 +100,21 @@ unit_cell() {
 # rows VENV: the table's rows for its ansible-core
 rows() (
     local venv=$1 core python suites volumes=() version unit log=$cache/matrix-$1.log
-    local -A suite_of=() python_of=()
+    local -A container_of=() python_of=()
     environment "$venv"
     core=$(core "$venv")
     python=$(python -c 'import platform; print(platform.python_version())')
     say "ansible-core $core under Python $python: containers, the role, the module's states"
     # shellcheck disable=SC2046
     find_targets $(target_pythons "$core")
-    mapfile -t suites < <(printf '%s\n' "${suite_of[@]}" | sort -u)
+    mapfile -t suites < <(printf '%s\n' "${container_of[@]}" | sort -u)
     for suite in "${suites[@]}"; do
         container "$suite"
     done
-    for version in "${!suite_of[@]}"; do
+    for version in "${!container_of[@]}"; do
         if [ -z "${debian[$version]-}" ] && ! podman exec uwsgi-emperor-matrix-bookworm "${python_of[$version]}" -c '' 2> /dev/null; then
             say "Python $version of this machine does not start in a container of Debian 12, so it is not tried there"
-            unset "suite_of[$version]"
+            unset "container_of[$version]"
         fi
     done
     inventory "${suites[@]}" > "$cache/matrix.ini"
@@ -117,22 +130,35 @@ rows() (
         else
             unit=-
         fi
-        suite=${suite_of[$version]-}
-        if [ -z "$suite" ]; then
-            suite=-
-        elif passed "uwsgi-emperor-matrix-$suite" && passed "python$version"; then
-            suite="passed, ${release[$suite]}"
-        else
-            suite='**failed**'
-        fi
-        echo "| $core | $python | $version | $unit | $suite |" >> "$table"
+        echo "| $core | $python | $version | $unit | $(states "$version") |" >> "$table"
     done
 )
 
+# newest_uwsgi VENV: the table's last line, on PyPI's newest uWSGI
+newest_uwsgi() (
+    local sdist version name=uwsgi-emperor-matrix-newest log=$cache/matrix-uwsgi.log volumes=()
+    local -A container_of=([3.13]=newest) python_of=([3.13]=/usr/bin/python3)
+    environment "$1"
+    rm -rf "$cache/newest-uwsgi"
+    quietly matrix-uwsgi.log pip download -q --no-deps --no-binary :all: -d "$cache/newest-uwsgi" uwsgi
+    sdist=$(echo "$cache"/newest-uwsgi/*.tar.gz)
+    version=${sdist##*-}
+    version=${version%.tar.gz}
+    say "uWSGI $version: a container, the role, the module's states"
+    container newest trixie
+    podman cp tests/matrix/build-uwsgi "$name:/tmp/build-uwsgi"
+    quietly matrix-uwsgi.log podman exec -i "$name" /tmp/build-uwsgi < "$sdist"
+    inventory newest > "$cache/matrix.ini"
+    : > "$log"
+    (play "$log" ansible-playbook -i "$cache/matrix.ini" tests/matrix/states.yml) || true
+    [ "$(podman exec "$name" uwsgi-core --version)" = "$version" ] || die "the container's uWSGI is not $version"
+    printf "\nPyPI's newest uWSGI, %s, with ansible-core %s and Python 3.13 on the target: %s.\n" "$version" "$(core "$1")" "$(states 3.13)" >> "$table"
+)
+
 remove_all() {
-    local suite
-    for suite in "${!release[@]}"; do
-        remove "uwsgi-emperor-matrix-$suite"
+    local name
+    for name in "${!release[@]}"; do
+        remove "uwsgi-emperor-matrix-$name"
     done
 }
 
@@ -149,6 +175,7 @@ for venv in venv-2.16 venv-2.19 venv; do
         rows "$venv"
     fi
 done
+[ ! -d "$cache/venv" ] || newest_uwsgi venv
 mv "$table" "$cache/matrix.md"
 printf '\n'
 cat "$cache/matrix.md"
