@@ -205,6 +205,17 @@ def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeo
     ad_hoc('uwsgi_vassal', dict(name='broken', state='absent'))
 
 
+def test_one_that_cannot_start_does_not_hold_up_the_others():
+    vassals = {'broken': {'config': dict(HELLO, **{'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True})}, 'sound': {'config': HELLO}}
+    for result in ad_hoc('uwsgi_vassal', dict(vassals=vassals, timeout=20)).values():
+        assert result['failed'] and 'nowhere.py' in result['msg'], result
+        found = dict((vassal['name'], vassal) for vassal in result['vassals'])
+        assert found['broken']['actions'][-1] == 'rollback'
+        assert found['sound']['after']['accepting'] and found['sound']['actions'] == ['write', 'link', 'start']
+        assert found['sound']['elapsed'] < found['broken']['elapsed']
+    ad_hoc('uwsgi_vassal', dict(name=['broken', 'sound'], state='absent'))
+
+
 def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it(sites):
     link = 'echo 1/0 > /srv/mended.py; printf "[uwsgi]\nplugin = ' + PLUGIN + '\nwsgi-file = /srv/mended.py\nneed-app = true\n" > %s; ln -s %s %s'
     path = '/etc/uwsgi/apps-available/mended.ini'
