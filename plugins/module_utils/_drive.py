@@ -323,11 +323,8 @@ class Job(object):
         return False
 
 
-def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, sleep=time.sleep):
-    """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by.
-
-    check: is called with each job before anything of it is changed, and may fail it.
-    """
+def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.sleep):
+    """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by."""
     if all(job.there for job in jobs):
         # hundreds are not to be looked at once more
         for job in jobs:
@@ -342,8 +339,6 @@ def drive(host, jobs, timeout, wait=True, check=None, clock=_emperor.monotonic, 
         sleep(_emperor.SETTLE - min(young))
     # The Emperor is woken when all are linked: what it starts would take the processors from what looks at the others.
     for job in jobs:
-        if check:
-            check(job)
         if not job.done:
             try:
                 job.begin(host, view, clock(), timeout)
@@ -387,9 +382,11 @@ def pause(seconds, ending, clock, sleep):
             break
 
 
-def lint(host, job):
-    """Fails a job whose configuration uWSGI does not take."""
-    if job.plan.mode in ('start', 'reload', 'restart'):
+def lint(host, jobs):
+    """Fails the jobs whose configuration uWSGI does not take."""
+    starting = [job for job in jobs if job.plan.mode in ('start', 'reload', 'restart')]
+    host.read([(job.filename, job.to_write) for job in starting])
+    for job in starting:
         found = host.lint(job.filename, job.to_write)
         if found:
             job.fail('its configuration is wrong')
@@ -459,8 +456,10 @@ def roll_back(host, failed, timeout):
 
 def bring_about(host, jobs, timeout, wait=True):
     """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
-    host.read([(job.filename, job.to_write) for job in jobs if job.plan.mode])
-    drive(host, jobs, timeout, wait, lambda job: lint(host, job))
+    lint(host, jobs)
+    # their options say how they stop
+    host.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])
+    drive(host, jobs, timeout, wait)
     failed = [job for job in jobs if job.failure and not job.explained]
     for job in failed:
         job.explained = explain(host, job)

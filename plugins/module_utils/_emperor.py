@@ -125,22 +125,21 @@ def run_all(commands):
 
     AnsibleModule.run_command() waits for each one, and costs more than uWSGI's parser does.
     """
-    at_once = os.sysconf('SC_NPROCESSORS_ONLN')
-    commands = list(commands)
+
+    def end(command):
+        out, err = [to_native(part, errors='surrogate_or_replace') for part in command.communicate()]
+        return command.returncode, out, err
+
     running, ended = [], []
-    while len(ended) < len(commands):
-        if len(ended) + len(running) < len(commands) and len(running) < at_once:
-            argv, cwd = commands[len(ended) + len(running)]
-            running.append(
-                subprocess.Popen(  # pylint: disable=ansible-bad-function
-                    argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd=cwd
-                )
+    for argv, cwd in commands:
+        if len(running) == os.sysconf('SC_NPROCESSORS_ONLN'):
+            ended.append(end(running.pop(0)))
+        running.append(
+            subprocess.Popen(  # pylint: disable=ansible-bad-function
+                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd=cwd
             )
-            continue
-        oldest = running.pop(0)
-        out, err = [to_native(part, errors='surrogate_or_replace') for part in oldest.communicate()]
-        ended.append((oldest.returncode, out, err))
-    return ended
+        )
+    return ended + [end(command) for command in running]
 
 
 def blocks(shown):
@@ -334,22 +333,20 @@ class Host(object):
                     command[1:1] = ['--strict'] * strict
                 commands.append((command, directory))
             for (filename, text), (dummy, directory), result in zip(files, commands, self._get(commands, OPTIONS)):
-                if text is None:
-                    found, options = complaints(*result[:2]), result[2]
-                    text = _read('%s/%s' % (directory, filename)) or b''
-                    self._readings[filename, None] = found, options
-                else:
-                    self._readings[filename, text] = found, options = self._judge(filename, text, directory, result, strict)
-                if lacks_mapping(filename, text):
+                found, options = self._judge(filename, text, directory, result, strict)
+                if lacks_mapping(filename, _read('%s/%s' % (directory, filename)) or b''):
                     found.append(NO_MAPPING)
+                self._readings[filename, text] = found, options
         finally:
             if staged:
                 shutil.rmtree(staged)
 
     def _judge(self, filename, text, directory, result, strict):
-        """(complaints, options) of a text, by the `result` of its first reading; in strict mode also of misspelt options."""
-        text = to_native(text, errors='surrogate_or_replace')
+        """(complaints, options) of a file or a text, by the `result` of its first reading; of a text in strict mode also of misspelt options."""
         rc, err, options = result
+        if text is None:
+            return complaints(rc, err), options
+        text = to_native(text, errors='surrogate_or_replace')
         found = complaints(rc, err, text)
         if rc != 0 and strict:
             # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder

@@ -397,8 +397,7 @@ def carry_out(module, host, wanted):
             if wish.state == 'absent' and not job.failure:
                 host.remove(job.filename)
     elif params['wait']:
-        for job in jobs:
-            lint(host, job)
+        lint(host, jobs)
     results = []
     diffs = []
     for job in jobs:

@@ -208,6 +208,7 @@ def run(module):
 
     # of all there are, one odd file is not to hide the others
     situations = host.situations(names, view, leave_out if params['name'] is None else None)
+    host.read([(situation.filename, None) for situation in situations if situation.text is not None])
     return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])
 
 
