@@ -138,6 +138,14 @@ def ad_hoc(module, arguments, *options, hosts=tuple(BY_ROLE + BY_HAND), times=1)
     return calls if times > 1 else calls[0]
 
 
+def drive(arguments, hosts=tuple(BY_ROLE + BY_HAND)):
+    """Calls the module on hosts, where it has to succeed; the results by host."""
+    results = ad_hoc('uwsgi_vassal', arguments, hosts=hosts)
+    for name, result in results.items():
+        assert not result['failed'], '%s: %s' % (name, result.get('msg', result))
+    return results
+
+
 def playbook(name, extra, *options, fails=None):
     """Runs a playbook with variables; its output. With `fails`, it has to fail and to say that."""
     code, output = call(['ansible-playbook', name, '-e', json.dumps(extra)] + list(options))

@@ -29,6 +29,10 @@ def ad_hoc(module, arguments, *options, times=1):
     return conftest.ad_hoc(module, arguments, *options, hosts=HOSTS, times=times)
 
 
+def drive(arguments):
+    return conftest.drive(arguments, HOSTS)
+
+
 @pytest.fixture(scope='module')
 def sites(sites):
     return dict((name, sites[name]) for name in HOSTS)
@@ -39,8 +43,7 @@ def restored(sites):
     """Whatever a test did, the next one finds the application enabled and answering."""
     yield
     everywhere(sites, 'systemctl start uwsgi.service; ln -sfn ../apps-available/hello.ini %s', LINK)
-    results = ad_hoc('uwsgi_vassal', dict(name='hello'))
-    assert not any(result['failed'] for result in results.values()), results
+    drive(dict(name='hello'))
 
 
 def everywhere(sites, command, *args):
@@ -64,9 +67,9 @@ def refused(sites, arguments, *words):
 def test_a_forged_pidfile_is_not_believed(sites, forged, state):
     bystander = 'sleep 300 > /dev/null 2>&1 & echo %s > /run/uwsgi/hello.new; mv /run/uwsgi/hello.new /run/uwsgi/hello.pid; echo $!' % forged
     bystanders = everywhere(sites, 'su -s /bin/sh -c %s www-data', bystander)
-    for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state=state)).items():
-        assert not result['failed'], '%s: %s' % (key, result)
-        sites[key].host.check_output('kill %s', bystanders[key].split()[-1])  # fails if it does not live
+    drive(dict(name='hello', state=state))
+    for key, site in sites.items():
+        site.host.check_output('kill %s', bystanders[key].split()[-1])  # fails if it does not live
 
 
 def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
@@ -74,8 +77,7 @@ def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
     everywhere(sites, 'for i in $(seq 50); do pgrep -f "s.[b]ind" > /dev/null && break; sleep 0.1; done; sleep 0.5')
     try:
         refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
-        for key, result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).items():
-            assert not result['failed'], '%s: %s' % (key, result)
+        for key, result in drive(dict(name='hello', state='restarted')).items():
             assert sites[key].facts('hello')['master'] == result['vassals'][0]['after']['pid']
     finally:
         everywhere(sites, 'pkill -f "s.[b]ind"')
@@ -84,18 +86,17 @@ def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
 def test_a_socket_that_was_removed_is_told_and_a_restart_brings_it_back(sites):
     everywhere(sites, 'rm /run/uwsgi/hello.socket')
     refused(sites, dict(name='hello', timeout=30), '/run/uwsgi/hello.socket', 'restart it')
-    for result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).values():
-        assert not result['failed'], result
+    drive(dict(name='hello', state='restarted'))
     assert all(site.get('hello')[0] == 200 for site in sites.values())
 
 
 @pytest.mark.parametrize('forge', ['ln -s /etc/motd', 'mkfifo', 'touch'])
 def test_a_forged_fifo_is_not_written(sites, forge):
     config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}
-    ad_hoc('uwsgi_vassal', dict(name='guest', config=config))
+    drive(dict(name='guest', config=config))
     everywhere(sites, 'rm /run/uwsgi/guest.fifo; %s /run/uwsgi/guest.fifo' % forge)
     refused(sites, dict(name='guest', state='reloaded', method='chain'), '/run/uwsgi/guest.fifo', 'restart it')
-    ad_hoc('uwsgi_vassal', dict(name='guest', state='absent'))
+    drive(dict(name='guest', state='absent'))
 
 
 def test_a_log_that_leads_elsewhere_is_not_shown(sites):
@@ -127,7 +128,7 @@ def test_a_pattern_restarts_what_is_enabled_and_nothing_else(sites):
     everywhere(sites, 'cp /etc/uwsgi/apps-available/hello.ini /etc/uwsgi/apps-available/hello2.ini')
     for key, result in ad_hoc('uwsgi_vassal', dict(name='hello*', state='restarted')).items():
         assert [vassal['name'] for vassal in result['vassals']] == ['hello'], '%s: %s' % (key, result)
-    ad_hoc('uwsgi_vassal', dict(name='hello2', state='absent'))
+    drive(dict(name='hello2', state='absent'))
 
 
 @pytest.mark.parametrize('state', ['enabled', 'restarted'])

@@ -15,7 +15,7 @@ import json
 
 import pytest
 from conftest import call, parse
-from test_hostile import HOSTS, ad_hoc, everywhere
+from test_hostile import HOSTS, ad_hoc, drive, everywhere
 
 YAML = u"""---
 # Grüße
@@ -67,7 +67,7 @@ def kinds(sites):
         for kind, text in KINDS.items():
             site.host.check_output('printf %%s %s > /etc/uwsgi/apps-available/kind-%s.%s', text % 20, kind, kind)
     yield
-    ad_hoc('uwsgi_vassal', dict(name='kind-*', state='absent'))
+    drive(dict(name='kind-*', state='absent'))
 
 
 def every(results, **expected):

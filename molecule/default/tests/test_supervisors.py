@@ -12,7 +12,7 @@ import re
 import time
 
 import pytest
-from conftest import BY_ROLE, ad_hoc, playbook
+from conftest import BY_ROLE, ad_hoc, drive, playbook
 from test_units import FILE, LINK, PATIENCE, agree, everywhere, facts
 
 # Eight clients of nginx, until a file is there, who leave the host time for something else; prints how many requests there were,
@@ -80,7 +80,7 @@ def test_no_request_fails_while_an_application_restarts(sites, how):
     if how == 'systemctl':
         everywhere(sites, 'systemctl restart uwsgi@hello')
     else:
-        assert not any(result['failed'] for result in ad_hoc('uwsgi_vassal', dict(name='hello', state='restarted')).values())
+        drive(dict(name='hello', state='restarted'))
     for name, (requests, failed) in load.counts().items():
         assert requests > 100 and failed == 0, '%s: %d of %d' % (name, failed, requests)
     after = facts('hello')
@@ -109,9 +109,9 @@ def test_links_units_and_the_module_agree(sites):
     agree(sites, 'stone', 'inactive', False)
     everywhere(sites, 'ln -s ../apps-available/stone.ini ' + LINK % 'stone')
     agree(sites, 'stone', 'active', True)
-    ad_hoc('uwsgi_vassal', dict(name='stone', state='disabled'))
+    drive(dict(name='stone', state='disabled'))
     agree(sites, 'stone', 'inactive', False)
-    ad_hoc('uwsgi_vassal', dict(name='stone'))
+    drive(dict(name='stone'))
     agree(sites, 'stone', 'active', True)
     # what agrees is left alone
     time.sleep(1)
@@ -124,7 +124,7 @@ def test_a_new_application_is_enabled_and_started_at_once(sites):
     agree(sites, 'fresh', 'active', True)
     everywhere(sites, 'systemctl disable --now uwsgi@fresh')
     agree(sites, 'fresh', 'inactive', False)
-    ad_hoc('uwsgi_vassal', dict(name='fresh', state='absent'))
+    drive(dict(name='fresh', state='absent'))
     everywhere(sites, 'systemctl start uwsgi@fresh', fails=True)
     told(sites, 'fresh', 'Reason: there is no /etc/uwsgi/apps-available/fresh.ini')
     everywhere(sites, 'systemctl stop uwsgi@fresh; systemctl reset-failed uwsgi@fresh 2> /dev/null; true')
@@ -142,7 +142,7 @@ def test_a_crash_loop_is_told_by_systemctl_and_given_up(sites):
         agree(sites, 'failing', 'inactive', False)
         everywhere(sites, 'test -e /run/uwsgi/failing.socket && ss -xl | grep -q failing.socket', fails=True)
     finally:
-        ad_hoc('uwsgi_vassal', dict(name='failing', state='absent'))
+        drive(dict(name='failing', state='absent'))
 
 
 def test_what_debians_own_unit_serves_is_not_started_twice(sites):
@@ -156,7 +156,7 @@ def test_what_debians_own_unit_serves_is_not_started_twice(sites):
         for name, one in facts('served', hosts).items():
             assert (one['accepting'], one['enabled']) == (True, False), '%s: %s' % (name, one)
     finally:
-        ad_hoc('uwsgi_vassal', dict(name='served', state='absent'), hosts=hosts)
+        drive(dict(name='served', state='absent'), hosts=hosts)
 
 
 def test_systemd_takes_the_units_without_a_warning(sites):

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import BY_ROLE, PLUGIN, ad_hoc, playbook
+from conftest import BY_ROLE, PLUGIN, ad_hoc, drive, playbook
 
 LINK = '/etc/uwsgi/apps-enabled/%s.ini'
 FILE = '/etc/uwsgi/apps-available/%s.ini'
@@ -55,7 +55,7 @@ def stone(sites):
     """An application that is enabled and answers, before and after."""
 
     def answers():
-        ad_hoc('uwsgi_vassal', dict(name='stone', probe=dict(path='/')), hosts=tuple(BY_ROLE))
+        drive(dict(name='stone', probe=dict(path='/')), hosts=tuple(BY_ROLE))
         agree(sites, 'stone', 'active', True)
 
     answers()
@@ -101,9 +101,9 @@ def test_enable_and_disable(sites, stone):
 
 
 def test_the_module_and_links_made_by_hand(sites, stone):
-    ad_hoc('uwsgi_vassal', dict(name='stone', state='disabled'), hosts=tuple(BY_ROLE))
+    drive(dict(name='stone', state='disabled'), hosts=tuple(BY_ROLE))
     agree(sites, 'stone', 'inactive', False)
-    ad_hoc('uwsgi_vassal', dict(name='stone'), hosts=tuple(BY_ROLE))
+    drive(dict(name='stone'), hosts=tuple(BY_ROLE))
     agree(sites, 'stone', 'active', True)
     everywhere(sites, 'rm ' + LINK % 'stone')
     agree(sites, 'stone', 'inactive', False)
@@ -149,11 +149,11 @@ def test_the_emperor_stops_and_dies(sites, stone):
     agree(sites, 'stone', 'inactive', False)
     everywhere(sites, 'systemctl start uwsgi@stone')
     agree(sites, 'stone', 'active', True)
-    # its vassals first: in a container without cgroup v2, systemd may not see the end of those that die after their Emperor
+    # all of its vassals' processes first: in a container without cgroup v2, systemd may not see the end of those that outlive their Emperor
     everywhere(
         sites,
-        'emperor=$(systemctl show -p MainPID uwsgi | cut -d = -f 2); kill -STOP $emperor; pkill -KILL -P $emperor; '
-        'while pgrep -r S,R,D -P $emperor > /dev/null; do sleep 0.1; done; kill -KILL $emperor',
+        'emperor=$(systemctl show -p MainPID uwsgi | cut -d = -f 2); kill -STOP $emperor; others() { pgrep "$@" -x uwsgi-core | grep -vx $emperor; }; '
+        'kill -KILL $(others); while others -r S,R,D > /dev/null; do sleep 0.1; done; kill -KILL $emperor',
     )
     agree(sites, 'stone', 'active', True)
 

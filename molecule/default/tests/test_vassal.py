@@ -14,7 +14,7 @@ __metaclass__ = type
 import time
 
 import pytest
-from conftest import PLUGIN, ad_hoc, call, parse, quartet
+from conftest import PLUGIN, ad_hoc, call, drive, parse, quartet
 
 HELLO = dict(plugin=PLUGIN, **{'wsgi-file': '/srv/hello/hello.py', 'env': [u'GREETING=Grüße']})
 
@@ -89,10 +89,9 @@ def test_restarted_replaces_the_master_each_time(sites):
 @pytest.mark.parametrize('state', ['restarted', 'reloaded', 'disabled'])
 def test_requests_in_flight_are_finished(sites, state):
     requests = Requests(sites, 5)
-    results = ad_hoc('uwsgi_vassal', dict(name='hello', state=state))
-    assert not any(result['failed'] for result in results.values()), results
+    drive(dict(name='hello', state=state))
     assert requests.statuses() == set(['200'])
-    ad_hoc('uwsgi_vassal', dict(name='hello'))
+    drive(dict(name='hello'))
 
 
 @pytest.mark.parametrize('state', ['restarted', 'disabled'])
@@ -100,7 +99,7 @@ def test_requests_that_outlast_the_timeout_are_killed_and_that_is_reported(sites
     requests = Requests(sites, 40)
     dummy, output = call(['ansible', 'all', '-b', '-m', 'uwsgi_vassal', '-a', 'name=hello timeout=3 state=' + state])
     results = parse(output)
-    ad_hoc('uwsgi_vassal', dict(name='hello'))
+    drive(dict(name='hello'))
     for key in sites:
         assert not results[key]['failed'], '%s: %s' % (key, results[key])
         assert results[key]['vassals'][0]['actions'][-1] == 'kill', '%s: %s' % (key, results[key])
@@ -117,13 +116,13 @@ def test_requests_that_outlast_the_timeout_are_killed_and_that_is_reported(sites
     ids=['chain', 'brutal'],
 )
 def test_a_reload_by_another_method_replaces_the_workers_each_time(sites, options, method):
-    ad_hoc('uwsgi_vassal', dict(name='guest', config=dict(HELLO, **options)))
+    drive(dict(name='guest', config=dict(HELLO, **options)))
     before = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).items())
     quartet(dict(name='guest', state='reloaded', method=method), repeats=True)
     after = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).items())
     for key in before:
         assert before[key]['pid'] == after[key]['pid'] and after[key]['accepting'], key
-    ad_hoc('uwsgi_vassal', dict(name='guest', state='absent'))
+    drive(dict(name='guest', state='absent'))
 
 
 def test_a_chain_reload_is_refused_where_it_would_reload_nothing(sites):
@@ -202,7 +201,7 @@ def test_an_application_that_cannot_start_fails_with_the_reason_within_the_timeo
         assert result['failed'], result
         assert reason in result['msg']
         assert result.get('vassals', [{'elapsed': 0}])[0]['elapsed'] < 21
-    ad_hoc('uwsgi_vassal', dict(name='broken', state='absent'))
+    drive(dict(name='broken', state='absent'))
 
 
 def test_one_that_cannot_start_does_not_hold_up_the_others():
@@ -213,7 +212,7 @@ def test_one_that_cannot_start_does_not_hold_up_the_others():
         assert found['broken']['actions'][-1] == 'rollback'
         assert found['sound']['after']['accepting'] and found['sound']['actions'] == ['write', 'link', 'start']
         assert found['sound']['elapsed'] < found['broken']['elapsed']
-    ad_hoc('uwsgi_vassal', dict(name=['broken', 'sound'], state='absent'))
+    drive(dict(name=['broken', 'sound'], state='absent'))
 
 
 def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it(sites):
@@ -224,9 +223,9 @@ def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it
     time.sleep(8)
     for site in sites.values():
         site.host.check_output('cp /srv/hello/hello.py /srv/mended.py')
-    for key, result in ad_hoc('uwsgi_vassal', dict(name='mended')).items():
-        assert not result['failed'] and result['vassals'][0]['after']['accepting'], '%s: %s' % (key, result)
-    ad_hoc('uwsgi_vassal', dict(name='mended', state='absent'))
+    for key, result in drive(dict(name='mended')).items():
+        assert result['vassals'][0]['after']['accepting'], '%s: %s' % (key, result)
+    drive(dict(name='mended', state='absent'))
 
 
 @pytest.mark.parametrize('change', [{'plugin': 'nonesuch'}, {'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}], ids=['refused', 'rolled-back'])
@@ -275,7 +274,7 @@ def test_check_mode_says_what_the_run_then_does(sites):
     for site in sites.values():
         site.host.check_output('\n'.join(lines))
     running = sorted(name for name in wishes if name.startswith(('matrix-running', 'matrix-file')))
-    assert not any(result['failed'] for result in ad_hoc('uwsgi_vassal', dict(name=running)).values())
+    drive(dict(name=running))
     predicted = ad_hoc('uwsgi_vassal', dict(vassals=wishes), '--check')
     done = ad_hoc('uwsgi_vassal', dict(vassals=wishes))
     for key in sites:
@@ -286,5 +285,4 @@ def test_check_mode_says_what_the_run_then_does(sites):
                 one['after'].pop('pid')
             for word in 'name', 'before', 'after', 'actions', 'changed':
                 assert check[word] == run[word], '%s, %s: %s, then %s' % (key, check['name'], check, run)
-    for key, result in ad_hoc('uwsgi_vassal', dict(name='matrix-*', state='absent')).items():
-        assert not result['failed'], '%s: %s' % (key, result['msg'])
+    drive(dict(name='matrix-*', state='absent'))
