@@ -83,13 +83,16 @@ def split_extension(filename):
     return None
 
 
-def expand(names, known, kind=''):
-    """The names in the order asked for, each once; patterns are taken over the sorted `known` names, vassals of a `kind`."""
+def expand(names, known, kind='', needed=True):
+    """The names in the order asked for, each once; patterns are taken over the sorted `known` names, vassals of a `kind`.
+
+    needed: whether a pattern that no name is like is an error.
+    """
     result = []
     for name in names:
         if re.search(r'[*?\[]', name):
             matches = sorted(fnmatch.filter(known, name))
-            if not matches:
+            if not matches and needed:
                 raise VassalError('%s: no %svassal has a name like that.' % (to_native(name), kind))
         else:
             matches = [check_name(name)]

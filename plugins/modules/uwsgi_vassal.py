@@ -43,7 +43,8 @@ options:
     description:
       - The application's name, which is the name of its file without the ending, or a list of names.
       - A pattern with C(*), C(?) or C([]) stands for all applications that have a file or a link of such a name, with the
-        states V(reloaded) and V(restarted) for those that are enabled.
+        states V(reloaded) and V(restarted) for those that are enabled. Where there is none, these and V(enabled) fail, and
+        V(disabled) and V(absent) have nothing to do.
       - One of O(name) and O(vassals) is needed.
     type: list
     elements: str
@@ -278,7 +279,8 @@ def wishes(params, host):
         if params['state'] in ('reloaded', 'restarted'):
             names = expand(names, host.enabled(), 'enabled ')
         else:
-            names = expand(names, host.known())
+            # what is gone matches nothing the second time
+            names = expand(names, host.known(), needed=params['state'] == 'enabled')
         return [Wish(name, params['state'], params['config'], params['content'], params['probe']) for name in names]
     result = []
     for name, value in params['vassals'].items():

@@ -125,6 +125,19 @@ def test_a_reload_by_another_method_replaces_the_workers_each_time(sites, option
     drive(dict(name='guest', state='absent'))
 
 
+@pytest.mark.parametrize('state', ['disabled', 'absent'])
+def test_a_pattern_without_a_match_leaves_nothing_to_do(state):
+    for options in ('--check',), ():
+        for key, result in ad_hoc('uwsgi_vassal', dict(name='nobody-*', state=state), *options).items():
+            assert (result['failed'], result.get('changed'), result.get('vassals')) == (False, False, []), '%s: %s' % (key, result)
+
+
+@pytest.mark.parametrize('state', ['enabled', 'reloaded', 'restarted'])
+def test_a_pattern_without_a_match_is_told_where_something_would_be_to_do(state):
+    for key, result in ad_hoc('uwsgi_vassal', dict(name='nobody-*', state=state)).items():
+        assert result['failed'] and 'nobody-*' in result['msg'], '%s: %s' % (key, result)
+
+
 def test_a_chain_reload_is_refused_where_it_would_reload_nothing(sites):
     before = masters(sites)
     for result in ad_hoc('uwsgi_vassal', dict(name='hello', state='reloaded', method='chain')).values():

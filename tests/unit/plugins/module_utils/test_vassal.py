@@ -148,6 +148,7 @@ def test_patterns_stand_for_known_names_each_once_in_order():
     assert expand(['redmine', 'blog-*', 'blog-a', 'new'], known) == ['redmine', 'blog-a', 'blog-b', 'new']
     with pytest.raises(VassalError):
         expand(['wiki-*'], known)
+    assert expand(['wiki-*', 'blog-b'], known, needed=False) == ['blog-b']
 
 
 def test_a_config_becomes_an_ini_file():
