@@ -18,6 +18,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -311,8 +312,8 @@ class Watcher(object):
 
     def end(self):
         """Without the Emperor no vassal runs."""
-        for entry in _entries(MARKS):
-            os.unlink('%s/%s' % (MARKS, entry))
+        # systemd removes them, too, with the Emperor's runtime directory
+        shutil.rmtree(MARKS, ignore_errors=True)
         units = [unit_of(name) for name, state in self.states().items() if state == 'active']
         if units:
             run_command(['systemctl', 'stop', '--no-block'] + units)

@@ -122,6 +122,20 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     assert told == [''] * (_units.FALLS - 1) + ['disable forget'] + [''] * (_units.RISES - _units.FALLS - 1) + ['notice']
 
 
+def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_the_same_time(monkeypatch, tmp_path):
+    commands = []
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_units, 'AGREED', str(tmp_path / 'agreed'))
+    _units.mark('stone', True)
+    listdir = os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda path: listdir(path) + ['gone'])
+    monkeypatch.setattr(_units.Watcher, 'states', staticmethod(lambda: dict(stone='active', hello='inactive')))
+    monkeypatch.setattr(_units, 'run_command', commands.append)
+    _units.Watcher(FakeHost(busy=False)).end()
+    assert commands == [['systemctl', 'stop', '--no-block', 'uwsgi@stone.service']]
+    assert not os.path.exists(_units.MARKS)
+
+
 def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
     watcher = _units.Watcher(FakeHost(busy=False))
