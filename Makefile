@@ -17,7 +17,9 @@ test: ## the tests, on Debian 11, 12 and 13
 	@tests/run molecule lint sanity unit
 
 test-old: ## the tests of old hosts: the migration, and Debian 8
-	@SCENARIO="migrate jessie" tests/run molecule
+	@# one after the other: of the migration it is measured for how long nobody answers
+	@SCENARIO=migrate tests/run molecule
+	@SCENARIO=jessie tests/run molecule
 
 test-systemd: ## the tests of applications that systemd supervises itself
 	@SCENARIO=systemd tests/run molecule
