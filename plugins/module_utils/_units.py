@@ -49,6 +49,8 @@ TICK = 1.0
 TIMEOUT = 60
 # So long a run of the module may take.
 LONG = 3600
+# So long a stop of the Emperor waits for vassals that start.
+START = 20
 # A vassal that is on the Emperor's blacklist counts as up again once it lived so long.
 STEADY = 3.0
 # So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
@@ -375,6 +377,32 @@ def follow(host):
         time.sleep(TICK)
 
 
+def calm():
+    """Waits until no vassal starts, at most START seconds: before the Emperor is stopped. Returns the exit code.
+
+    One that is told to end while it starts does so once it has started; its workers, in their first instants, may miss it, and the
+    Emperor waits for them until its mercy is over, with all others down. Till then all of them go on to serve.
+    """
+    host = find_host(run_command, dict(DEFAULTS, supervisor='emperor'))
+    end = _emperor.monotonic() + START
+    while _emperor.monotonic() < end:
+        view = host.look()
+        if not any(starting(pid) for filename, pid in view.pids.items() if filename not in view.blacklist):
+            break
+        time.sleep(0.1)
+    return 0
+
+
+def starting(pid):
+    """Whether a vassal has not made its workers yet, or a moment ago."""
+    ages = [age for age in map(_emperor.age, _emperor.children(pid)) if age is not None]
+    if ages:
+        return min(ages) < _emperor.SETTLE
+    # it loads the application, or has no workers at all
+    age = _emperor.age(pid)
+    return age is not None and age < START
+
+
 def _entries(directory):
     return os.listdir(directory) if os.path.isdir(directory) else []
 
@@ -416,10 +444,10 @@ def watch():
 
 
 def main(arguments):
-    """The program: `watch`, or `start`, `stop`, `reload` or `why` with the instance of a unit. Returns the exit code."""
+    """The program: `watch`, `calm`, or `start`, `stop`, `reload` or `why` with the instance of a unit. Returns the exit code."""
     try:
-        if arguments[0] == 'watch':
-            return watch()
+        if arguments[0] in ('watch', 'calm'):
+            return watch() if arguments[0] == 'watch' else calm()
         return why(arguments[1]) if arguments[0] == 'why' else verb(*arguments)
     except VassalError as error:
         # systemctl status shows the last lines: the first one says most

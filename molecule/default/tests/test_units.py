@@ -102,9 +102,9 @@ def test_enable_and_disable(sites, stone):
 
 
 def test_the_module_and_links_made_by_hand(sites, stone):
-    drive(dict(name='stone', state='disabled'), hosts=tuple(BY_ROLE))
+    drive(dict(name='stone', state='disabled'), tuple(BY_ROLE))
     agree(sites, 'stone', 'inactive', False)
-    drive(dict(name='stone'), hosts=tuple(BY_ROLE))
+    drive(dict(name='stone'), tuple(BY_ROLE))
     agree(sites, 'stone', 'active', True)
     everywhere(sites, 'rm ' + LINK % 'stone')
     agree(sites, 'stone', 'inactive', False)
@@ -161,6 +161,24 @@ def test_the_emperor_stops_and_dies(sites, stone):
         agree(sites, 'stone', 'active', True)
     finally:
         everywhere(sites, 'rm -r %s; systemctl daemon-reload' % DROP_IN)
+
+
+def test_the_emperor_stops_while_an_application_starts(sites, stone):
+    begin = everywhere(sites, 'date +%s')
+    everywhere(
+        sites,
+        'cp /srv/hello/hello.py /srv/slow.py; echo "import time; time.sleep(4)" >> /srv/slow.py; '
+        'printf "[uwsgi]\\nplugin = %s\\nwsgi-file = /srv/slow.py\\nworkers = 2\\n" > %s; ln -s ../apps-available/slow.ini %s; '
+        'for i in $(seq 100); do pgrep -f "^/usr/bin/uwsgi-core --ini slow.ini" && break; sleep 0.1; done; sleep 0.5' % (PLUGIN, FILE % 'slow', LINK % 'slow'),
+    )
+    try:
+        everywhere(sites, 'systemctl restart uwsgi')
+        agree(sites, 'slow', 'active', True)
+        for name, since in begin.items():
+            said = sites[name].host.check_output('journalctl -q -o cat -u uwsgi --since %s', '@' + since.strip())
+            assert 'The Emperor is buried' in said and 'NO MERCY' not in said, '%s: %s' % (name, said)
+    finally:
+        drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
 
 
 def test_one_process_for_all_that_comes_back(sites, stone):

@@ -25,7 +25,7 @@ EMPEROR = 'etc/uwsgi/emperor.ini'
 DEFAULTS = 'etc/uwsgi/vassal-default.ini'
 # By systemd's manual pages: what Debian 8's knows, and what came with each of the later releases' (Debian 9 to 13).
 OLDEST = set(
-    'Description Documentation After Wants Type NotifyAccess ExecStart ExecReload Environment EnvironmentFile Restart RestartSec KillMode '
+    'Description Documentation After Wants Type NotifyAccess ExecStart ExecReload ExecStop Environment EnvironmentFile Restart RestartSec KillMode '
     'KillSignal TimeoutStopSec RuntimeDirectory LimitNOFILE WantedBy'.split()
 )
 NEWER = {
@@ -68,7 +68,7 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
     'units, more',
     [
         # StartLimitInterval is the name that it had then; later releases still take it, where it was
-        (['uwsgi@.service.emperor', 'uwsgi-vassals.service', 'uwsgi-vassals.target'], 'Before BindsTo ExecStop RemainAfterExit StartLimitInterval TimeoutSec'),
+        (['uwsgi@.service.emperor', 'uwsgi-vassals.service', 'uwsgi-vassals.target'], 'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec'),
         (
             ['uwsgi@.service.systemd', 'uwsgi@.socket'],
             'Conflicts ExecStopPost ListenStream Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval StopWhenUnneeded '

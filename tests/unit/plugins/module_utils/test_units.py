@@ -136,6 +136,18 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
     assert not os.path.exists(_units.MARKS)
 
 
+@pytest.mark.parametrize(
+    'age, workers, starts',
+    [(1, [], True), (0, [], True), (25, [], False), (None, [], False), (25, [0, 9], True), (25, [9, 9], False), (3, [2], False), (3, [None], True)],
+    ids=['loads', 'has just begun', 'has no workers', 'is gone', 'one is young', 'runs', 'runs since a moment ago', 'its worker is gone'],
+)
+def test_a_vassal_starts_until_its_workers_are_out_of_their_first_instants(monkeypatch, age, workers, starts):
+    ages = dict(enumerate([age] + workers))
+    monkeypatch.setattr(_units._emperor, 'age', ages.get)
+    monkeypatch.setattr(_units._emperor, 'children', lambda pid: sorted(set(ages) - set([pid])))
+    assert _units.starting(0) is starts
+
+
 def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
     watcher = _units.Watcher(FakeHost(busy=False))
