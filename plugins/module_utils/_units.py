@@ -446,9 +446,8 @@ def watch():
 def main(arguments):
     """The program: `watch`, `calm`, or `start`, `stop`, `reload` or `why` with the instance of a unit. Returns the exit code."""
     try:
-        if arguments[0] in ('watch', 'calm'):
-            return watch() if arguments[0] == 'watch' else calm()
-        return why(arguments[1]) if arguments[0] == 'why' else verb(*arguments)
+        own = dict(watch=watch, calm=calm, why=why).get(arguments[0])
+        return own(*arguments[1:]) if own else verb(*arguments)
     except VassalError as error:
         # systemctl status shows the last lines: the first one says most
         head, dummy, rest = to_native(error).partition('\n')
