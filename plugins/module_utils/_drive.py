@@ -17,7 +17,7 @@ import signal
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import get_request
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, get_request
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
 
 # All times are in seconds.
@@ -25,6 +25,8 @@ TICK = 0.02
 LONGEST_TICK = 0.2
 # So often a master that is to be started anew is looked at, each of them: from its end on nobody listens.
 BLINK = 0.001
+# A vassal that has not answered a ping by then is busy.
+BUSY = 0.2
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
 DIES = 'it dies as soon as it is started'
@@ -242,7 +244,7 @@ class Job(object):
             if self.filename in view.waiting and now >= self._knock_at:
                 self._knock_at = now + PROBE_AGAIN
                 self.seen = host.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
-            if not self._forgiven and (self.filename in view.blacklist or view.stats is None):
+            if not self._forgiven and host.throttled(self.filename, view):
                 self._forgiven = self.to_forgive = True
         elif self.plan.mode == 'reload' and pid == self.before.pid and self._old_workers(pid):
             self.seen = 'workers of process %d have not ended their work yet' % pid
@@ -337,6 +339,7 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
     young = [age for job in busy for age in map(_emperor.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
     if young:
         sleep(_emperor.SETTLE - min(young))
+    spare(host, view, [job for job in busy if job.plan.mode != 'reload'], clock, sleep)
     # The Emperor is woken when all are linked: what it starts would take the processors from what looks at the others.
     for job in jobs:
         if not job.done:
@@ -371,6 +374,28 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation
+
+
+def spare(host, view, jobs, clock, sleep):
+    """Has the Emperor not delay the next start of vassals that end without a request because we ask them to.
+
+    Each such end puts a vassal on its list, or adds a second there. It clears the list when it is told to, but that of 2.0.7 keeps
+    its newest vassal there, and all that do not run, until a request: a ping is one that runs nothing of the application.
+    """
+
+    listed = [job for job in jobs if job.before.pid and host.throttled(job.filename, view)]
+    if not listed:
+        return
+    host.forgive()
+    view = host.look()
+    asked = [job for job in listed if host.throttled(job.filename, view) and not host.asleep(job.filename, job.before.pid)]
+    pings = [ping for ping in (host.converse(job.filename, job.before.pid, PING) for job in asked) if ping is not None]
+    end = clock() + BUSY
+    # a list, as each of them has to be taken on
+    while [ping for ping in pings if not ping.poll()] and clock() < end:
+        sleep(BLINK)
+    for ping in pings:
+        ping.close()
 
 
 def pause(seconds, ending, clock, sleep):

@@ -388,6 +388,11 @@ class Host(object):
         """Lets the Emperor look at its directory now. A connection to its stats has done that already."""
         self._signal_emperor(signal.SIGWINCH)
 
+    @staticmethod
+    def throttled(filename, view):
+        """Whether the Emperor may delay a vassal's next start: it is on the blacklist, or there are no stats to tell that."""
+        return view.stats is None or filename in view.blacklist
+
     def forgive(self):
         """Clears the Emperor's blacklist, on which a vassal that died before its first request waits for seconds."""
         self._signal_emperor(signal.SIGURG)

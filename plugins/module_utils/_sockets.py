@@ -24,6 +24,8 @@ from ansible.module_utils.common.text.converters import to_bytes, to_native, to_
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 _ENOUGH = 4096  # bytes of an answer
+# A ping in the uwsgi protocol: a message without variables for a plugin that is part of uWSGI's core; the answer is a message, too.
+PING = struct.pack('<BHB', 100, 0, 0)
 
 
 def _open(address):

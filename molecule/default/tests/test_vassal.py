@@ -241,6 +241,17 @@ def test_an_application_that_was_mended_comes_up_though_its_emperor_throttles_it
     drive(dict(name='mended', state='absent'))
 
 
+def test_an_application_without_requests_is_not_throttled_for_its_restarts():
+    # One that has answered none since its start is on the Emperor's blacklist once it ends.
+    drive(dict(name='idle', config=HELLO))
+    for state in ('restarted', 'restarted', 'disabled', 'enabled', 'restarted'):
+        drive(dict(name='idle', state=state))
+    for key, result in ad_hoc('uwsgi_vassal_info', dict(name='idle')).items():
+        # None where no stats tell it
+        assert result['vassals'][0]['failures'] in (None, 0, 1), '%s: %s' % (key, result)
+    drive(dict(name='idle', state='absent'))
+
+
 @pytest.mark.parametrize('change', [{'plugin': 'nonesuch'}, {'wsgi-file': '/srv/hello/nowhere.py', 'need-app': True}], ids=['refused', 'rolled-back'])
 def test_a_failed_change_leaves_the_former_application_running(sites, change):
     results = ad_hoc('uwsgi_vassal', dict(name='hello', config=dict(HELLO, **change), timeout=20))

@@ -11,6 +11,7 @@ import signal
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, make_plan
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
@@ -31,6 +32,9 @@ class FakeConversation(object):
     def poll(self):
         return self.taken() or bool(self.problem)
 
+    def close(self):
+        """As a connection."""
+
 
 class FakeHost(object):
     """An Emperor of one vassal, a.ini. `life` says at which second which (pid, workers, accepting) is there."""
@@ -44,6 +48,7 @@ class FakeHost(object):
         self._options = dict((key.replace('_', '-'), value) for key, value in options.items())
         self.others = 0  # how many further vassals the Emperor starts, one each second
         self.attempts = 0  # by the Emperor's blacklist, which no pardon clears
+        self.pong = 0.0  # when it answers a ping
         self.flaw = None
         self.problem = None
         self.connected = True
@@ -85,6 +90,9 @@ class FakeHost(object):
         if message is None:
             self.knocks += 1
             return FakeConversation(lambda: self.present()[2], self.problem, connected=self.connected)
+        if message == PING:
+            self.did.append('ping')
+            return FakeConversation(lambda: self.now >= self.pong)
         self.did.append('probe')
         return FakeConversation(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
 
@@ -126,6 +134,10 @@ class FakeHost(object):
     def log_size(self, filename):
         return 0
 
+    @staticmethod
+    def throttled(filename, view):
+        return view.stats is None or filename in view.blacklist
+
     def forgive(self):
         self.did.append('forgive')
 
@@ -136,7 +148,7 @@ class FakeHost(object):
         self.did.append('unlink')
 
     def acts(self):
-        return [one for one in self.did if one != 'forgive']
+        return [one for one in self.did if one not in ('forgive', 'ping')]
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +213,30 @@ def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(proce
     job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
     assert job.failure is None
     assert host.did == ['forgive']
+
+
+@pytest.mark.parametrize('state', ['restarted', 'disabled'])
+def test_a_vassal_that_has_answered_nothing_is_spared_before_its_end(processes, state):
+    life = [(0, (10, [11], True)), (1.0, (None, [], False))] + ([(1.1, (20, [21], True))] if state == 'restarted' else [])
+    # without stats nobody tells whether it is listed; this Emperor's list is not cleared, or it is
+    stats = {'a.ini': {'accepting': 1, 'last_mod': 1}}
+    for entries, cleared, pong, did in (
+        (None, False, 0.1, ['forgive', 'ping']),
+        (stats, False, 0.1, ['forgive', 'ping']),
+        (stats, False, 9.0, ['forgive', 'ping']),
+        (stats, True, 0.1, ['forgive']),
+    ):
+        host = FakeHost(life, hook_master_start=GRACEFUL)
+        host.pong = pong
+        look = host.look
+
+        def with_list(host=host, look=look, entries=entries, cleared=cleared):
+            return View(look().pids, entries, {} if cleared and 'forgive' in host.did else {'a.ini': 0})
+
+        host.look = with_list
+        job = run(host, processes, Situation('a', **UP), state)
+        assert job.failure is None and job.elapsed < 1.5
+        assert host.did[: len(did) + 1] == did + [(10, signal.SIGTERM)]
 
 
 def test_a_vassal_whose_former_deaths_the_emperor_does_not_forgive_is_waited_for(processes):
@@ -300,19 +336,19 @@ def test_a_file_of_a_vassal_that_is_restarted_keeps_its_time(processes):
 def test_a_stop_asks_before_it_unlinks_and_is_done_when_no_process_is_left(processes, host, did):
     host = FakeHost([(0, (10, [11], True)), (1.0, (10, [], False)), (2.0, (None, [], False))], **host)
     job = run(host, processes, Situation('a', **UP), 'disabled')
-    assert job.failure is None and 2.0 <= job.elapsed < 2.1 and host.did == did
+    assert job.failure is None and 2.0 <= job.elapsed < 2.1 and host.acts() == did
 
 
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True)), (2.0, (None, [], False))])
     job = run(host, processes, Situation('a', **UP), 'disabled')
-    assert job.failure is None and host.did == [(10, signal.SIGHUP), 'unlink']
+    assert job.failure is None and host.acts() == [(10, signal.SIGHUP), 'unlink']
 
 
 def test_what_does_not_run_is_only_unlinked(processes):
     host = FakeHost([(0, (None, [], False))])
     job = run(host, processes, Situation('a', text=TEXT, link='right'), 'disabled')
-    assert job.failure is None and host.did == ['unlink']
+    assert job.failure is None and host.acts() == ['unlink']
 
 
 def test_a_chain_reload_is_told_to_the_fifo(processes):
@@ -381,7 +417,7 @@ def test_what_just_started_is_given_time_to_settle(processes, monkeypatch):
     monkeypatch.setattr(_emperor, 'age', lambda pid: 0.1)
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True))])
     run(host, processes, Situation('a', **UP), 'restarted')
-    assert host.now >= 1.0 and host.did[0] == (10, signal.SIGHUP)
+    assert host.now >= 1.0 and host.acts()[0] == (10, signal.SIGHUP)
 
 
 @pytest.mark.parametrize('state', ['restarted', 'disabled'])
@@ -397,4 +433,4 @@ def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
 def test_what_the_emperor_started_anew_before_the_link_was_gone_is_not_waited_for(processes):
     host = FakeHost([(0, (10, [11], True)), (0.1, (20, [21], True)), (2.5, (20, [], False)), (2.6, (None, [], False))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'disabled')
-    assert job.failure is None and host.did == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21])]
+    assert job.failure is None and host.acts() == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21])]
