@@ -74,7 +74,7 @@ def test_a_forged_pidfile_is_not_believed(sites, forged, state):
 
 def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
     everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup %s -c '%s' > /dev/null 2>&1 < /dev/null &" % (conftest.INTERPRETER, IMPOSTOR))
-    everywhere(sites, 'for i in $(seq 50); do pgrep -f "s.[b]ind" > /dev/null && break; sleep 0.1; done; sleep 0.5')
+    everywhere(sites, 'for i in $(seq 100); do ss -xlp | grep -q "hello.socket .*python" && break; sleep 0.1; done')
     try:
         refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
         for key, result in drive(dict(name='hello', state='restarted')).items():

@@ -147,11 +147,11 @@ def test_broken_files_of_every_kind_are_refused_with_the_parsers_words_and_nothi
 def test_files_that_somebody_broke_are_refused_before_what_runs_is_stopped(kinds, sites):
     before = pids(every(ad_hoc('uwsgi_vassal', dict(name=NAMES))))
     available = '/etc/uwsgi/apps-available/kind-%s.%s'
-    # broken and mended within the time between two looks of the Emperor, or it would take them itself
+    # with the time of the former file, or the Emperor would take it itself
     for site in sites.values():
         for kind, (text, dummy) in BROKEN.items():
             path = available % (kind, kind)
-            site.host.check_output('cp -p %s %s.good; printf %%s %s > %s; touch -r %s.good %s', path, path, text, path, path, path)
+            site.host.check_output('cp -p %s %s.good; printf %%s %s > %s.bad; touch -r %s %s.bad; mv %s.bad %s', path, path, text, *[path] * 5)
     try:
         for key, result in ad_hoc('uwsgi_vassal', dict(name=NAMES, state='restarted')).items():
             assert result['failed'] and not result['changed'], '%s: %s' % (key, result)
