@@ -25,8 +25,8 @@ TICK = 0.02
 LONGEST_TICK = 0.2
 # So often a master that is to be started anew is looked at, each of them: from its end on nobody listens.
 BLINK = 0.001
-# A vassal that has not answered a ping by then is busy.
-BUSY = 0.2
+# A vassal that has not answered a ping after so long is busy.
+PONG = 0.2
 # The Emperor starts a vassal that dies at once, once more, and then throttles it: three deaths are a crash loop.
 DEATHS = 3
 DIES = 'it dies as soon as it is started'
@@ -390,7 +390,7 @@ def spare(host, view, jobs, clock, sleep):
     view = host.look()
     asked = [job for job in listed if host.throttled(job.filename, view) and not host.asleep(job.filename, job.before.pid)]
     pings = [ping for ping in (host.converse(job.filename, job.before.pid, PING) for job in asked) if ping is not None]
-    end = clock() + BUSY
+    end = clock() + PONG
     # a list, as each of them has to be taken on
     while [ping for ping in pings if not ping.poll()] and clock() < end:
         sleep(BLINK)

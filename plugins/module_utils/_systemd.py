@@ -128,6 +128,7 @@ class Systemd(Host):
 
     @staticmethod
     def throttled(dummy, view):
+        """It delays no start that is asked for."""
         return False
 
     def forgive(self):
