@@ -63,6 +63,7 @@ class Job(object):
         self.seen = 'it was not seen yet'
         self.log_offset = 0
         self.began = 0
+        self.began_with = None  # the last of its actions on files that was done
         self.started = 0.0
         self.deadline = 0.0
         self._pid = situation.pid
@@ -101,13 +102,18 @@ class Job(object):
         self.began = int(time.time())
         actions = self.plan.actions
         if 'write' in actions:
+            if self.plan.mode in ('reload', 'restart'):
+                host.note_change(self.filename, self.plan.mode, self.before.workers if self.plan.mode == 'reload' else [self.before.pid])
             host.write(self.filename, self.text, self._mtime(view))
+            self.began_with = 'write'
         if self.plan.wants_up and self.plan.mode:
             self.log_offset = host.log_size(self.filename)
         if 'link' in actions:
             host.link(self.filename)
+            self.began_with = 'link'
         if 'unlink' in actions and not self._stops():
             host.unlink(self.filename)
+            self.began_with = 'unlink'
         if self.plan.mode == 'start':
             host.start(self.filename)
 
@@ -347,6 +353,9 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
                 job.begin(host, view, clock(), timeout)
             except (IOError, OSError) as error:
                 job.fail('its files could not be changed: %s' % error)
+                if not job.began_with:
+                    job.explained = '%s: its files could not be changed: %s. Nothing of it was changed.' % (job.name, error)
+                    job.plan = Plan([])
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
         began = clock()
@@ -358,8 +367,10 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
                 job.moved = now
             try:
                 job.step(host, view, now, timeout, wait)
-            except VassalError as error:
+            except (VassalError, IOError, OSError) as error:
                 job.fail(str(error))
+            if job.done and not job.failure and job.plan.mode:
+                host.forget_change(job.filename)
             job.elapsed = now - entered
         if any(job.to_forgive for job in pending):
             # the Emperor's list is forgiven as a whole, once for all

@@ -15,16 +15,16 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import errno
-import fcntl
 import os
 import shutil
 import signal
 import stat
 import subprocess
-import tempfile
 import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
@@ -40,7 +40,6 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     telling_start,
 )
 
-RUN_DIR = '/run/uwsgi'
 STATS = '/run/uwsgi-emperor/stats.socket'
 APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
 UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
@@ -58,16 +57,7 @@ _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
-monotonic = getattr(time, 'monotonic', time.time)
-
-
-def _read(path, limit=1 << 20):
-    """The bytes of a file of root's or the kernel's, None where it can't be read."""
-    try:
-        with open(path, 'rb') as handle:
-            return handle.read(limit)
-    except (IOError, OSError):
-        return None
+_read = _files.read
 
 
 def process(pid):
@@ -173,9 +163,9 @@ class Host(object):
     def __init__(self, run_command, unit, available_dir, enabled_dir, defaults):
         self.run_command = run_command
         self.unit = unit if '.' in unit else unit + '.service'
-        self.available_dir = available_dir.rstrip('/')
-        self.enabled_dir = enabled_dir.rstrip('/')
-        self.shared = os.path.realpath(self.available_dir) == os.path.realpath(self.enabled_dir)
+        self.files = Files(available_dir, enabled_dir)
+        self.available_dir = self.files.available_dir
+        self.enabled_dir = self.files.enabled_dir
         self.defaults = defaults
         self.emperor = None  # PID
         self.why_down = None
@@ -320,7 +310,7 @@ class Host(object):
         files = [one for one in files if one not in self._readings]
         staged = None
         if any(text is not None for dummy, text in files):
-            staged = tempfile.mkdtemp(prefix='uwsgi_vassal-')
+            staged = _files.stage()
         try:
             commands = []
             for filename, text in files:
@@ -609,6 +599,8 @@ class Host(object):
 
     def is_stale(self, situation, watch=()):
         """Whether a vassal's file, the defaults or a path in `watch` is newer than its oldest worker, which is as old as its configuration."""
+        if situation.unfinished:
+            return True
         ages = [one for one in map(age, situation.workers) if one is not None]
         if not ages:
             return True
@@ -625,25 +617,17 @@ class Host(object):
 
     def known(self):
         """The file names, by name, of all vassals that have a file or a link."""
-        found = self._files(self.available_dir, os.path.lexists)
-        found.update(self._files(self.enabled_dir, os.path.lexists))
+        found = self.files.names(self.available_dir)
+        found.update(self.files.names(self.enabled_dir))
         return found
 
     def enabled(self):
         """The file names, by name, of the vassals that have a link which leads to a file."""
-        return self._files(self.enabled_dir, os.path.exists)
+        return self.files.names(self.enabled_dir, os.path.exists)
 
     def available(self):
         """The file names, by name, of the vassals that have an available file."""
-        return self._files(self.available_dir, os.path.exists)
-
-    @staticmethod
-    def _files(directory, there):
-        try:
-            entries = [to_native(entry) for entry in os.listdir(directory)]
-        except OSError:
-            return {}
-        return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
+        return self.files.names(self.available_dir, os.path.exists)
 
     def situations(self, names, view, complain=None):
         """The Situations of vassals, in the order of `names`.
@@ -699,32 +683,23 @@ class Host(object):
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
-        return Situation(name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.shared)
+        return Situation(
+            name,
+            extension,
+            text,
+            link,
+            target,
+            pid,
+            workers,
+            path=path,
+            mtime=mtime,
+            shared=self.files.shared,
+            unfinished=self._unfinished(filename) if pid else None,
+        )
 
     def write(self, filename, text, mtime):
         """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
-        path = '%s/%s' % (self.available_dir, filename)
-        path = os.path.realpath(path)
-        mode, owner = 0o644, None
-        try:
-            found = os.stat(path)
-            mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
-        except OSError:
-            pass
-        descriptor, temporary = tempfile.mkstemp(prefix='.%s.' % filename, suffix='.new', dir=os.path.dirname(path))
-        try:
-            with os.fdopen(descriptor, 'wb') as handle:
-                handle.write(text)
-                handle.flush()
-                os.fchmod(handle.fileno(), mode)
-                if owner:
-                    os.fchown(handle.fileno(), *owner)
-                os.fsync(handle.fileno())
-            os.utime(temporary, (mtime, mtime))
-            os.rename(temporary, path)
-        except Exception:
-            os.unlink(temporary)
-            raise
+        self.files.write(filename, text, mtime)
         self._readings.pop((filename, None), None)
         if (filename, text) in self._readings:
             self._readings[filename, None] = self._readings[filename, text]
@@ -739,56 +714,50 @@ class Host(object):
         return 0
 
     def link(self, filename):
-        path = '%s/%s' % (self.enabled_dir, filename)
-        target = '%s/%s' % (self.available_dir, filename)
-        if os.path.dirname(self.available_dir) == os.path.dirname(self.enabled_dir):
-            target = '../%s/%s' % (os.path.basename(self.available_dir), filename)
-        temporary = '%s/.%s.%d.link' % (self.enabled_dir, filename, os.getpid())
-        os.symlink(target, temporary)
-        os.rename(temporary, path)
+        self.files.link(filename)
 
     def unlink(self, filename):
-        self._remove('%s/%s' % (self.enabled_dir, filename))
+        self.files.unlink(filename)
 
     def remove(self, filename):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
-        self._remove('%s/%s' % (self.available_dir, filename))
-        for ending in ('socket', 'pid', 'fifo', 'stats'):
-            self._remove('%s/%s.%s' % (RUN_DIR, split_extension(filename)[0], ending))
+        self.files.delete_all(filename)
 
     def delete_available(self, filename):
-        self._remove('%s/%s' % (self.available_dir, filename))
+        self.files.delete(filename)
 
-    @staticmethod
-    def _remove(path):
-        try:
-            os.unlink(path)
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
-
-    def lock(self, timeout):
-        """Holds off other runs on this host while this one changes something; raises VassalError after `timeout` seconds."""
-        descriptor = os.open(self.enabled_dir, os.O_RDONLY)
-        end = monotonic() + timeout
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return descriptor
-            except (IOError, OSError) as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
-                    raise
-                if monotonic() > end:
-                    raise VassalError('Another run of uwsgi_vassal has held %s for %d s; nothing was changed.' % (self.enabled_dir, timeout))
-                time.sleep(0.05)
+    def lock(self, timeout, tell=None):
+        """Files.lock()."""
+        return self.files.lock(timeout, tell)
 
     def busy(self):
         """Whether another run on this host is changing something."""
+        return self.files.busy()
+
+    def note_change(self, filename, mode, pids):
+        """Notes that a vassal's file is about to change and which processes run the former one, for a run after one that is killed."""
+        self.files.note(filename, mode, [(pid, start) for pid, (dummy, start) in ((pid, process(pid)) for pid in pids) if start])
+
+    def forget_change(self, filename):
+        """The processes have taken up the change, or are gone."""
+        self.files.forget(filename)
+
+    def _unfinished(self, filename):
+        """How a change of a vassal's file that a run was killed in is to be taken up, None where no process runs the former file."""
+        mode, processes = self.files.noted(filename) or (None, [])
+        return mode if any((process(pid) or (None, None))[1] == start for pid, start in processes) else None
+
+    def open_directory(self):
+        """What is wrong with the runtime directory, as a sentence with the remedy; None where only root can change it."""
         try:
-            os.close(self.lock(0))
-        except VassalError:
-            return True
-        return False
+            found = _files.open_to(os.lstat(RUN_DIR))
+        except OSError:
+            return None
+        return found and (
+            '%s is not for root alone: %s. An application that may change it becomes root by it, as root opens and chowns sockets and '
+            'pidfiles there. Set chown-socket = www-data:www-data in %s, write "d %s 0755 root root -" to /etc/tmpfiles.d/uwsgi.conf, '
+            'run: chown root:root %s && chmod 0755 %s, and restart the applications.'
+        ) % (RUN_DIR, found, self.defaults, RUN_DIR, RUN_DIR, RUN_DIR)
 
     # logs
 

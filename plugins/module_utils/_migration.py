@@ -37,7 +37,8 @@ EMPEROR_INI = frozenset(
 )
 
 _NAME = r'[A-Za-z0-9_][A-Za-z0-9_.@+-]*'
-_RUN = re.compile(r'(?:/var)?/run/uwsgi/(?:app|%%\(deb-confnamespace\))/(%s|%%\(deb-confname\))/([A-Za-z0-9_.-]+)' % _NAME)
+# The others, a fifo for example, stay in the application's own directory: its user makes them.
+_RUN = re.compile(r'(?:/var)?/run/uwsgi/(?:app|%%\(deb-confnamespace\))/(%s|%%\(deb-confname\))/(socket|pid)(?![A-Za-z0-9_.-])' % _NAME)
 _LOG = re.compile(r'/var/log/uwsgi/(?:app|%%\(deb-confnamespace\))/(%s|%%\(deb-confname\))\.log' % _NAME)
 # An option's name in INI, YAML, JSON and XML, and its value as far as it can go on one line.
 _PLUGINS = re.compile(r'''(\b(?:need-)?plugins?["']?\s*[=:>]\s*)(\[[^\]]*\]|"[^"]*"|'[^']*'|[^"'<\[\n]*)''')

@@ -195,7 +195,7 @@ def verb(word, instance):
         job = plan(host, name, state)
         if job.plan.mode != 'start' or 'link' in job.plan.actions:
             # otherwise it is only waited for, which others may do at the same time
-            lock = host.lock(TIMEOUT)
+            lock = host.lock(TIMEOUT, say)
             job = plan(host, name, state)
         if watched and 'link' in job.plan.actions:
             # it was disabled since, and the watcher will see that

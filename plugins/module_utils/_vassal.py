@@ -18,6 +18,8 @@ from ansible.module_utils.common.text.converters import to_native, to_text
 # The Emperor takes no other endings, and no name of 255 bytes or more (uwsgi_emperor_is_valid() in core/emperor.c).
 EXTENSIONS = ('.ini', '.yml', '.yaml', '.json', '.js', '.xml')
 NAME_LIMIT = 254
+# A temporary file beside a vassal's own has a dot and an ending more than that, and a file system takes 255 bytes.
+_TEMPORARY = len('..link')
 
 STATES = ('enabled', 'disabled', 'reloaded', 'restarted', 'absent')
 
@@ -70,8 +72,9 @@ def check_name(name):
             '%s: not a name for a vassal. It starts with a letter, a digit or an underscore and goes on with those, '
             'dots, hyphens, @ and +: it becomes the name of a file, a socket and an upstream.' % to_native(repr(name)).lstrip('u')
         )
-    if len(name) + len('.yaml') > NAME_LIMIT:
-        raise VassalError('%s...: the name has %d characters; the Emperor takes no file name over %d.' % (to_native(name[:40]), len(name), NAME_LIMIT))
+    longest = NAME_LIMIT - len('.yaml') - _TEMPORARY
+    if len(name) > longest:
+        raise VassalError('%s...: the name has %d characters; a vassal may have %d.' % (to_native(name[:40]), len(name), longest))
     return name
 
 
@@ -156,7 +159,19 @@ class Situation(object):
     """What was found of one vassal: its file, its link and its processes."""
 
     def __init__(
-        self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None, shared=False
+        self,
+        name,
+        extension='.ini',
+        text=None,
+        link=None,
+        target=None,
+        pid=None,
+        workers=(),
+        accepting=False,
+        path=None,
+        mtime=None,
+        shared=False,
+        unfinished=None,
     ):
         self.name = name
         self.path = path or name + extension  # where the file is that it runs, or would run
@@ -171,6 +186,8 @@ class Situation(object):
         self.pid = pid
         self.workers = frozenset(workers)  # without a master, its only process
         self.accepting = bool(pid and accepting)
+        # 'reload' or 'restart' where a run was killed between the change of the file and what makes the processes take it up
+        self.unfinished = unfinished
 
     @property
     def filename(self):
@@ -254,6 +271,8 @@ def make_plan(situation, state, text=None, stale=None):
         mode = 'reload' if reload_serves(s.text, text, s.extension) else 'restart'
     elif state == 'reloaded' and stale is not False:
         mode = 'reload'
+    if s.unfinished == 'restart' and mode == 'reload' or s.unfinished and not mode:
+        mode = s.unfinished
     if mode:
         actions.append(mode)
     return Plan(actions, mode, wants_up=True)

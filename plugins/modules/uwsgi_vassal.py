@@ -354,10 +354,12 @@ def run(module):
                 '%s: there is no directory %s. Run the role uwsgi.emperor.emperor, or set the option to where your vassals are.' % (option, params[option])
             )
     host = find_host(module.run_command, params)
+    if host.open_directory():
+        module.warn(host.open_directory())
     wanted = wishes(params, host)
     lock = None
     if not module.check_mode:
-        lock = host.lock(params['timeout'])
+        lock = host.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
     try:
         return carry_out(module, host, wanted)
     finally:

@@ -194,6 +194,8 @@ def run(module):
     if os.geteuid() != 0:
         raise VassalError("Root is needed to see the Emperor's vassals (become: true).")
     host = find_host(module.run_command, params)
+    if host.open_directory():
+        module.warn(host.open_directory())
     emperor = dict(unit=host.unit, pid=host.emperor, version=None, running=host.emperor is not None)
     if host.emperor:
         emperor['version'] = host.version()

@@ -122,6 +122,12 @@ class FakeHost(object):
     def tell_fifo(self, filename, pid, command):
         self.did.append(('fifo', pid, command))
 
+    def note_change(self, filename, mode, pids):
+        self.noted = mode, sorted(pids)
+
+    def forget_change(self, filename):
+        self.noted = None
+
     def write(self, filename, text, mtime):
         self.did.append(('write', mtime))
 

@@ -8,7 +8,8 @@ __metaclass__ = type
 
 import pytest
 from ansible.module_utils.common.text.converters import to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 
 JOURNAL = [
     '[uWSGI] getting INI configuration from a.ini',
@@ -40,7 +41,7 @@ def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
 
 
 @pytest.fixture
-def host(tmp_path):
+def host(tmp_path, monkeypatch):
     """A host whose uWSGI notes each start and knows the options named in a vassal's file, but not `wrong`."""
     uwsgi = tmp_path / 'uwsgi'
     uwsgi.write_text(
@@ -65,6 +66,8 @@ def host(tmp_path):
     result.emperor = None
     result.defaults = '/nonexistent'
     result.available_dir = result.enabled_dir = str(tmp_path / 'available')
+    result.files = Files(result.available_dir, result.enabled_dir)
+    monkeypatch.setattr(_files, 'STAGE', str(tmp_path / 'stage.'))
     (tmp_path / 'available').mkdir()
     result._readings = {}
     result.calls = lambda: len((tmp_path / 'calls').read_text().splitlines())

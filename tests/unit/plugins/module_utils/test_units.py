@@ -180,7 +180,7 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     job = Job(Situation('a', text=b''), make_plan(Situation('a', text=b''), 'enabled'))
     host = FakeHost(busy=False)
     host.emperor = 1
-    host.lock = lambda timeout: os.open(str(tmp_path), os.O_RDONLY)
+    host.lock = lambda timeout, tell: os.open(str(tmp_path), os.O_RDONLY)
     host.enabled = lambda: {}
     monkeypatch.setattr(_units, 'find_host', lambda run_command, params: host)
     monkeypatch.setattr(_units, 'plan', lambda host, name, state: job)

@@ -1,0 +1,270 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""The vassals' files and links, and what a run keeps for the next one in case it is killed.
+
+A run changes something only while it holds the lock. So whatever is there under the name of a temporary file, when a run has
+just taken the lock, was left by a run that was killed, and goes.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import errno
+import fcntl
+import os
+import re
+import stat
+import subprocess
+import tempfile
+import time
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
+
+# The runtime directory: uWSGI opens sockets and pidfiles there, as root.
+RUN_DIR = '/run/uwsgi'
+# Below it, each application's own directory, for what uWSGI makes as the application's user.
+OWN_DIRS = RUN_DIR + '/app'
+# Only root may read it: the lock, and the marks of changes that running processes have not taken up yet.
+STATE_DIR = '/run/uwsgi-vassal'
+# Where texts lie while uWSGI's parser reads them, each run's in a directory with its PID in the name.
+STAGE = '/run/uwsgi-vassal.'
+# The endings of temporary files beside a vassal's file and beside its link; the Emperor takes neither for a vassal.
+NEW, LINK = '.new', '.link'
+# Seconds between two attempts to take the lock.
+ATTEMPT = 0.05
+# How many seconds a run waits for the lock before it says for whom.
+SILENCE = 1.0
+monotonic = getattr(time, 'monotonic', time.time)
+
+
+def read(path, limit=1 << 20):
+    """The bytes of a file of root's or the kernel's, None where it can't be read."""
+    try:
+        with open(path, 'rb') as handle:
+            return handle.read(limit)
+    except (IOError, OSError):
+        return None
+
+
+def open_to(found):
+    """Who else than root may make and remove files in a directory, by its os.lstat(); None where nobody may."""
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode):
+        return 'it is not a directory'
+    if found.st_uid != 0:
+        return 'it belongs to user %d' % found.st_uid
+    if mode & 0o002 or mode & 0o020 and found.st_gid != 0:
+        return 'its mode is %04o' % mode
+    return None
+
+
+def remove(path):
+    """Removes a file, or whatever else is there by its name; nothing is followed."""
+    try:
+        os.unlink(path)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return
+        if not os.path.isdir(path) or os.path.islink(path):
+            raise
+        # What is below may be an application's, which can put a link in the place of a directory meanwhile: rm sees to that, and
+        # Python 2.7 does not.
+        if subprocess.call(['rm', '-rf', '--', path]):  # pylint: disable=ansible-bad-function
+            raise
+
+
+def stage():
+    """A new directory that only root may enter, for texts that uWSGI's parser is to read; the caller removes it."""
+    return tempfile.mkdtemp(prefix='%s%d.' % (os.path.basename(STAGE), os.getpid()), dir=os.path.dirname(STAGE))
+
+
+class Files(object):
+    """The directories of available and of enabled vassals."""
+
+    def __init__(self, available_dir, enabled_dir):
+        self.available_dir = available_dir.rstrip('/')
+        self.enabled_dir = enabled_dir.rstrip('/')
+        self.shared = os.path.realpath(self.available_dir) == os.path.realpath(self.enabled_dir)
+
+    def available(self, filename):
+        return '%s/%s' % (self.available_dir, filename)
+
+    def enabled(self, filename):
+        return '%s/%s' % (self.enabled_dir, filename)
+
+    @staticmethod
+    def names(directory, there=os.path.lexists):
+        """The file names, by name, of the vassals in a directory for whose paths there() is true."""
+        try:
+            entries = [to_native(entry) for entry in os.listdir(directory)]
+        except OSError:
+            return {}
+        return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
+
+    def write(self, filename, text, mtime):
+        """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
+        path = os.path.realpath(self.available(filename))
+        temporary = '%s/.%s%s' % (os.path.dirname(path), os.path.basename(path), NEW)
+        mode, owner = 0o644, None
+        try:
+            found = os.stat(path)
+            mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
+        except OSError:
+            pass
+        remove(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, 'wb') as handle:
+                handle.write(text)
+                handle.flush()
+                if owner:
+                    os.fchown(handle.fileno(), *owner)
+                os.fchmod(handle.fileno(), mode)
+                os.fsync(handle.fileno())
+            os.utime(temporary, (mtime, mtime))
+            os.rename(temporary, path)
+        except Exception:
+            os.unlink(temporary)
+            raise
+
+    def link(self, filename):
+        target = self.available(filename)
+        if os.path.dirname(self.available_dir) == os.path.dirname(self.enabled_dir):
+            target = '../%s/%s' % (os.path.basename(self.available_dir), filename)
+        temporary = '%s/.%s%s' % (self.enabled_dir, filename, LINK)
+        remove(temporary)
+        os.symlink(target, temporary)
+        os.rename(temporary, self.enabled(filename))
+
+    def unlink(self, filename):
+        remove(self.enabled(filename))
+
+    def delete(self, filename):
+        remove(self.available(filename))
+
+    def delete_all(self, filename):
+        """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
+        name = split_extension(filename)[0]
+        self.delete(filename)
+        for ending in ('socket', 'pid', 'fifo', 'stats'):
+            remove('%s/%s.%s' % (RUN_DIR, name, ending))
+        remove('%s/%s' % (OWN_DIRS, name))
+
+    # the lock
+
+    def lock(self, timeout, tell=None):
+        """Keeps other runs on this host from changing anything until the descriptor that it returns is closed.
+
+        timeout: in seconds; then it raises VassalError, which names the run that holds the lock.
+        tell: is called with a sentence if there is something to wait for.
+        """
+        _make_state_dir()
+        path = STATE_DIR + '/lock'
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        fcntl.fcntl(descriptor, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        began = monotonic()
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except (IOError, OSError) as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
+                    os.close(descriptor)
+                    raise
+            waited = monotonic() - began
+            if waited >= timeout:
+                holder = _holder(descriptor)
+                os.close(descriptor)
+                raise VassalError('%s has held %s for longer than %d s; nothing was changed.' % (holder, path, timeout))
+            if tell and waited > SILENCE:
+                tell('waiting for %s, which holds %s.' % (_holder(descriptor), path))
+                tell = None
+            time.sleep(min(ATTEMPT, timeout))
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, ('%d %d\n' % (os.getpid(), time.time())).encode())
+        self._sweep()
+        return descriptor
+
+    @staticmethod
+    def busy():
+        """Whether another run on this host is changing something."""
+        try:
+            descriptor = os.open(STATE_DIR + '/lock', os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (IOError, OSError):
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _sweep(self):
+        """Removes the temporary files of runs that were killed."""
+        directories = set([self.available_dir, self.enabled_dir])
+        for filename in self.names(self.available_dir, os.path.islink).values():
+            target = os.path.realpath(self.available(filename))
+            remove('%s/.%s%s' % (os.path.dirname(target), os.path.basename(target), NEW))
+        for directory in directories:
+            for entry in os.listdir(directory) if os.path.isdir(directory) else []:
+                found = re.match(r'\.(.+?)(\.\w+)?(%s|%s)\Z' % (re.escape(NEW), re.escape(LINK)), to_native(entry))
+                if found and (split_extension(found.group(1)) or split_extension(found.group(1) + (found.group(2) or ''))):
+                    remove('%s/%s' % (directory, to_native(entry)))
+        parent, prefix = os.path.split(STAGE)
+        for entry in os.listdir(parent):
+            found = re.match(re.escape(prefix) + r'(\d+)\.', to_native(entry))
+            if found and not os.path.exists('/proc/' + found.group(1)):
+                remove('%s/%s' % (parent, to_native(entry)))
+
+    # changes that running processes have not taken up yet
+
+    def _mark(self, filename):
+        return '%s/%s/%s' % (STATE_DIR, self.enabled_dir.strip('/').replace('/', ':'), filename)
+
+    def note(self, filename, mode, processes):
+        """Notes that the file of a vassal is about to change, and that these processes, pairs of PID and start, run the former one.
+
+        mode: how they are made to take it up, 'reload' or 'restart'.
+        """
+        path = self._mark(filename)
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        with open(path + NEW, 'w') as handle:
+            handle.write(''.join('%s\n' % word for word in [mode] + ['%d %d' % one for one in processes]))
+        os.rename(path + NEW, path)
+
+    def noted(self, filename):
+        """(mode, processes) as note() was told of them, None where nothing is noted."""
+        lines = (read(self._mark(filename)) or b'').decode('ascii').splitlines()
+        return (to_native(lines[0]), [tuple(map(int, line.split())) for line in lines[1:]]) if lines else None
+
+    def forget(self, filename):
+        """The change was taken up, or the vassal is gone."""
+        remove(self._mark(filename))
+
+
+def _make_state_dir():
+    try:
+        os.mkdir(STATE_DIR, 0o700)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise
+    if open_to(os.lstat(STATE_DIR)):
+        raise VassalError('%s: %s; it is for root alone. Remove it. Nothing was changed.' % (STATE_DIR, open_to(os.lstat(STATE_DIR))))
+
+
+def _holder(descriptor):
+    """Who holds the lock, as it wrote there."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    words = os.read(descriptor, 64).split()
+    if len(words) != 2:
+        return 'another run of uwsgi_vassal'
+    since = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(int(words[1])))
+    return 'another run of uwsgi_vassal, process %d, since %s,' % (int(words[0]), since)
