@@ -492,6 +492,10 @@ def roll_back(host, failed, timeout):
 
 def bring_about(host, jobs, timeout, wait=True):
     """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
+    for job in jobs:
+        if not job.before.unfinished:
+            # a run may have been killed when all was done but this
+            host.forget_change(job.filename)
     lint(host, jobs)
     # their options say how they stop
     host.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])

@@ -46,7 +46,7 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
+    'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server', 'uid',
 )  # fmt: skip
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
 OTHER_EMPEROR = 'uwsgi-emperor.service'
@@ -300,7 +300,20 @@ class Host(object):
         if not os.path.exists(self.binary):
             return []
         self.read([(filename, text)], strict)
-        return self._readings[filename, text][0]
+        found, options = self._readings[filename, text]
+        return found + self._unmakable(filename, options)
+
+    @staticmethod
+    def _unmakable(filename, options):
+        """What a vassal's user can't make where its options say, as only root makes files there; uWSGI would not start."""
+        if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
+            return []
+        return [
+            'its %s, %s, is made by its user %s, and only root makes files in %s; the place for that is %s/%s/%s'
+            % (option, path, options['uid'], RUN_DIR, _files.OWN_DIRS, split_extension(filename)[0], os.path.basename(path))
+            for option, path in sorted(options.items())
+            if option in ('master-fifo', 'stats', 'stats-server') and os.path.dirname(os.path.normpath(path)) == RUN_DIR
+        ]
 
     def read(self, files, strict=True):
         """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.

@@ -57,7 +57,7 @@ def open_to(found):
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISDIR(found.st_mode):
         return 'it is not a directory'
-    if found.st_uid != 0:
+    if found.st_uid not in (0, os.geteuid()):
         return 'it belongs to user %d' % found.st_uid
     if mode & 0o002 or mode & 0o020 and found.st_gid != 0:
         return 'its mode is %04o' % mode

@@ -18,6 +18,8 @@ description:
   - Brings applications (vassals) of the uWSGI Emperor into a state and waits until they are there.
   - It works on what really is, the link, the Emperor and its child processes, and never trusts a pidfile.
   - The Emperor is woken, so nothing waits for its next scan.
+  - A run that was killed, whenever that was, is made up for by the same task run again.
+  - It warns where others than root may change C(/run/uwsgi). An application could make itself root there.
 requirements:
   - systemd and a unit that runs uWSGI's Emperor, as the role P(uwsgi.emperor.emperor#role) sets it up or by hand in the same layout.
 extends_documentation_fragment:
@@ -58,7 +60,7 @@ options:
         C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its configuration or the defaults that is quick;
         without it a graceful reload comes first.
       - V(reloaded) and V(restarted) enable an application that was not.
-      - V(absent) removes link, file and what is left in C(/run/uwsgi). The log stays.
+      - V(absent) removes link, file and what is left in C(/run/uwsgi), the directory C(/run/uwsgi/app/NAME) too. The log stays.
     type: str
     choices: [enabled, disabled, reloaded, restarted, absent]
     default: enabled

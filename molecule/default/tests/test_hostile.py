@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the module makes of a host on which things are not as they should be, by accident or by a user of /run/uwsgi.
+"""What the module makes of a host on which things are not as they should be, by accident or by who may change /run/uwsgi.
 
 On the newest of the role's hosts and on the one that was set up by hand.
 """
@@ -23,6 +23,9 @@ IMPOSTOR = (
     'import os, socket, time; s = socket.socket(socket.AF_UNIX); os.path.exists("{0}") and os.unlink("{0}"); '
     's.bind("{0}"); s.listen(128); time.sleep(600)'
 ).format('/run/uwsgi/hello.socket')
+
+# That is root on a host of the role, and www-data on the one that was set up by hand.
+AS_OWNER = 'su -s /bin/sh -c %s $(stat -c %%U /run/uwsgi)'
 
 
 def ad_hoc(module, arguments, *options, times=1):
@@ -66,14 +69,14 @@ def refused(sites, arguments, *words):
 )
 def test_a_forged_pidfile_is_not_believed(sites, forged, state):
     bystander = 'sleep 300 > /dev/null 2>&1 & echo %s > /run/uwsgi/hello.new; mv /run/uwsgi/hello.new /run/uwsgi/hello.pid; echo $!' % forged
-    bystanders = everywhere(sites, 'su -s /bin/sh -c %s www-data', bystander)
+    bystanders = everywhere(sites, AS_OWNER, bystander)
     drive(dict(name='hello', state=state))
     for key, site in sites.items():
         site.host.check_output('kill %s', bystanders[key].split()[-1])  # fails if it does not live
 
 
 def test_an_impostors_socket_is_told_and_a_restart_takes_it_back(sites):
-    everywhere(sites, 'su -s /bin/sh -c %s www-data', "nohup %s -c '%s' > /dev/null 2>&1 < /dev/null &" % (conftest.INTERPRETER, IMPOSTOR))
+    everywhere(sites, AS_OWNER, "nohup %s -c '%s' > /dev/null 2>&1 < /dev/null &" % (conftest.INTERPRETER, IMPOSTOR))
     everywhere(sites, 'for i in $(seq 100); do ss -xlp | grep -q "hello.socket .*python" && break; sleep 0.1; done')
     try:
         refused(sites, dict(name='hello', timeout=30), 'listens on /run/uwsgi/hello.socket', 'restart it')
@@ -92,11 +95,12 @@ def test_a_socket_that_was_removed_is_told_and_a_restart_brings_it_back(sites):
 
 @pytest.mark.parametrize('forge', ['ln -s /etc/motd', 'mkfifo', 'touch'])
 def test_a_forged_fifo_is_not_written(sites, forge):
-    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'lazy-apps': True, 'master-fifo': '/var/tmp/%N.fifo'}
     drive(dict(name='guest', config=config))
-    everywhere(sites, 'rm /run/uwsgi/guest.fifo; %s /run/uwsgi/guest.fifo' % forge)
-    refused(sites, dict(name='guest', state='reloaded', method='chain'), '/run/uwsgi/guest.fifo', 'restart it')
+    everywhere(sites, 'rm /var/tmp/guest.fifo; %s /var/tmp/guest.fifo' % forge)
+    refused(sites, dict(name='guest', state='reloaded', method='chain'), '/var/tmp/guest.fifo', 'restart it')
     drive(dict(name='guest', state='absent'))
+    everywhere(sites, 'rm -f /var/tmp/guest.fifo')
 
 
 def test_a_log_that_leads_elsewhere_is_not_shown(sites):
@@ -176,6 +180,21 @@ def test_a_vassal_that_its_emperor_starts_on_demand_is_asked_for(sites):
         assert sites[name].facts('hello')['master'] == done['after']['pid']
     finally:
         sites[name].host.check_output('mv %s.kept %s && systemctl restart uwsgi.service', ini, ini)
+
+
+def test_a_runtime_directory_that_is_not_roots_alone_is_told_with_the_remedy(sites):
+    """The host that was set up by hand has one; on the host of the role root opens it again."""
+    told = 'belongs to user' if conftest.BY_HAND else 'its mode is 2775'
+    host = (conftest.BY_HAND or HOSTS)[0]
+    closing = sites[host].host.check_output('stat -c "chown %%U:%%G /run/uwsgi && chmod %%a /run/uwsgi" /run/uwsgi')
+    if not conftest.BY_HAND:
+        sites[host].host.check_output('chgrp www-data /run/uwsgi && chmod 2775 /run/uwsgi')
+    try:
+        for module in 'uwsgi_vassal', 'uwsgi_vassal_info':
+            said = ' '.join(conftest.call(['ansible', host, '-b', '-m', module, '-a', 'name=hello'])[1].split())
+            assert '/run/uwsgi is not for root alone: ' in said and told in said and 'chmod 0755 /run/uwsgi' in said, said
+    finally:
+        sites[host].host.check_output('sh -c %s', closing)
 
 
 @pytest.mark.parametrize('name', ['../apps-available/hello', 'a:b', ''])

@@ -14,7 +14,7 @@ __metaclass__ = type
 import time
 
 import pytest
-from conftest import PLUGIN, ad_hoc, call, drive, parse, quartet
+from conftest import BY_HAND, BY_ROLE, PLUGIN, ad_hoc, call, drive, parse, quartet
 
 HELLO = dict(plugin=PLUGIN, **{'wsgi-file': '/srv/hello/hello.py', 'env': [u'GREETING=Grüße']})
 
@@ -112,11 +112,15 @@ def test_requests_that_outlast_the_timeout_are_killed_and_that_is_reported(sites
 
 @pytest.mark.parametrize(
     'options, method',
-    [({'lazy-apps': True, 'master-fifo': '/run/uwsgi/%N.fifo'}, 'chain'), ({}, 'brutal')],
+    [({'lazy-apps': True, 'master-fifo': '%s/%%N.fifo'}, 'chain'), ({}, 'brutal')],
     ids=['chain', 'brutal'],
 )
 def test_a_reload_by_another_method_replaces_the_workers_each_time(sites, options, method):
-    drive(dict(name='guest', config=dict(HELLO, **options)))
+    # on a host of the role each application has a directory of its own for what its user makes
+    for hosts, directory in (BY_ROLE, '/run/uwsgi/app/%N'), (BY_HAND, '/run/uwsgi'):
+        config = dict((option, value % directory if option == 'master-fifo' else value) for option, value in dict(HELLO, **options).items())
+        if hosts:
+            drive(dict(name='guest', config=config), hosts=tuple(hosts))
     before = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).items())
     quartet(dict(name='guest', state='reloaded', method=method), repeats=True)
     after = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).items())

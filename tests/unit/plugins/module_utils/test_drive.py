@@ -327,6 +327,26 @@ def test_a_file_of_a_vassal_that_is_restarted_keeps_its_time(processes):
     assert ('write', 50.0) in host.did
 
 
+@pytest.mark.parametrize('text, noted', [(b'[uwsgi]\nuid = nobody\n', ('restart', [10])), (b'[uwsgi]\nworkers = 3\n', ('reload', [11]))])
+def test_who_runs_the_former_file_is_noted_before_it_changes_and_forgotten_when_nobody_does(processes, text, noted):
+    life = [(0, (10, [11], True)), (1.0, (20, [21], True) if noted[0] == 'restart' else (10, [12], True))]
+    host, seen = FakeHost(life), []
+    host.write = lambda filename, text, mtime: seen.append(host.noted)
+    assert run(host, processes, Situation('a', **UP), 'enabled', text).failure is None
+    assert seen == [noted] and host.noted is None
+
+
+def test_a_file_that_can_not_be_written_changes_nothing(processes):
+    def full(filename, text, mtime):
+        raise OSError(28, 'No space left on device')
+
+    host = FakeHost([(0, (10, [11], True))])
+    host.write = full
+    job = run(host, processes, Situation('a', **UP), 'enabled', b'[uwsgi]\nuid = nobody\n')
+    assert job.plan.actions == [] and 'No space left on device' in job.explained and 'Nothing of it was changed' in job.explained
+    assert host.acts() == []
+
+
 @pytest.mark.parametrize(
     'host, did',
     [

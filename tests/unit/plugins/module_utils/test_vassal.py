@@ -86,6 +86,23 @@ def test_what_is_not_stale_is_left_alone(state):
 
 
 @pytest.mark.parametrize(
+    'unfinished, state, text, actions',
+    [
+        ('restart', 'enabled', None, ['restart']),
+        ('restart', 'enabled', TEXT, ['restart']),
+        ('reload', 'enabled', TEXT, ['reload']),
+        ('restart', 'enabled', b'[uwsgi]\nworkers = 3\n', ['write', 'restart']),
+        ('reload', 'enabled', b'[uwsgi]\nuid = nobody\n', ['write', 'restart']),
+        ('restart', 'reloaded', None, ['restart']),
+        ('reload', 'restarted', None, ['restart']),
+        ('restart', 'disabled', None, ['unlink', 'stop']),
+    ],
+)
+def test_a_change_that_a_killed_run_left_is_taken_up(unfinished, state, text, actions):
+    assert make_plan(Situation('a', unfinished=unfinished, **RUNNING), state, text).actions == actions
+
+
+@pytest.mark.parametrize(
     'found, text, actions',
     [
         (ABSENT, TEXT, ['write', 'link', 'start']),

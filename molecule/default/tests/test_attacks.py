@@ -1,0 +1,217 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What another user, or a run that is killed, can do to a host of the role. The attacks are made for real.
+
+The attackers: www-data, as which an application without a user of its own runs (stone); games, the user of another (hello); and
+nobody, a user of no group and no application.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import conftest
+import pytest
+
+HOST = conftest.BY_ROLE[-1]
+# Where root opens, makes, changes or removes files by their paths.
+DIRECTORIES = (
+    '/run/uwsgi', '/run/uwsgi/app', '/run/uwsgi-emperor', '/run/uwsgi-vassal', '/etc/uwsgi', '/etc/uwsgi/apps-available', '/etc/uwsgi/apps-enabled',
+    '/var/log/uwsgi', '/var/lib/uwsgi-emperor', '/usr/local/lib/uwsgi-emperor',
+)  # fmt: skip
+# Puts a link in the place of a socket between root's bind() and root's chown().
+RACE = """
+import os, sys, time
+path, target = sys.argv[1:]
+os.symlink(target, path + '.race')
+end = time.time() + 15
+while time.time() < end:
+    try:
+        if os.lstat(path).st_uid == 0:
+            os.rename(path + '.race', path)
+            break
+    except OSError:
+        pass
+"""
+# Connects to a socket, and says whether it may.
+CONNECT = 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])'
+LISTEN = 'import os, socket, sys; os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1]); socket.socket(socket.AF_UNIX).bind(sys.argv[1])'
+
+
+class Attacked(object):
+    def __init__(self, site):
+        self.site = site
+        self.run = site.host.run
+        self.check = site.host.check_output
+
+    def as_user(self, user, command, *args):
+        """Runs a shell's command as another user."""
+        for arg in args:
+            command = command.replace('%s', "'%s'" % arg, 1)
+        return self.run('su -s /bin/sh -c %s %s', command, user)
+
+    def python(self, user, program, *args):
+        quoted = program.replace("'", "'\\''")
+        return self.as_user(user, "%s -c '%s' %s" % (conftest.INTERPRETER, quoted, ' '.join(args)))
+
+    def drive(self, *options, **arguments):
+        return conftest.ad_hoc('uwsgi_vassal', arguments, *options, hosts=(HOST,))[HOST]
+
+    def kill_master_of_stone(self):
+        """www-data kills the master of its own application, which is started again; returns when that answers."""
+        master = self.site.facts('stone')['master']
+        assert self.as_user('www-data', 'kill -9 %d' % master).rc == 0
+        wait = 'for i in $(seq 300); do curl -sf -o /dev/null -H "Host: stone.localhost" http://127.0.0.1/ && exit; sleep 0.1; done; exit 1'
+        self.check('sh -c %s', wait)
+        assert self.site.facts('stone')['master'] != master
+
+
+@pytest.fixture(scope='module')
+def attacked(sites):
+    attacked = Attacked(sites[HOST])
+    attacked.check('install -m 0600 /dev/null /root/precious && echo secret > /root/precious && chmod 0711 /root')
+    conftest.drive(dict(name=['hello', 'stone'], state='restarted'), hosts=(HOST,))
+    yield attacked
+    attacked.check('rm -f /root/precious && chmod 0700 /root')
+    conftest.drive(dict(name=['hello', 'stone'], state='restarted'), hosts=(HOST,))
+
+
+def untouched(attacked):
+    return attacked.check('stat -c "%U:%G %a" /root/precious; cat /root/precious; ls /root /etc | grep zz-created || true')
+
+
+@pytest.mark.parametrize('user', ['www-data', 'games', 'nobody'])
+def test_only_root_changes_the_directories_in_which_root_opens_files(attacked, user):
+    attempts = 'touch $d/x.pid', 'ln -s /root/precious $d/x.pid', 'mkfifo $d/x.pid', 'mkdir $d/x.socket', 'rm "$(ls -d $d/* | head -n 1)"'
+    tries = ''.join('(%s) 2> /dev/null && echo "$d: %s"; ' % (attempt, attempt.split()[0]) for attempt in attempts)
+    result = attacked.as_user(user, 'cd /; for d in %s; do test -d $d && { %s }; done' % (' '.join(DIRECTORIES), tries))
+    assert result.stdout == '', result.stdout
+
+
+@pytest.mark.parametrize('target', ['/root/precious', '/etc/zz-created'])
+def test_a_link_in_the_place_of_a_pidfile_makes_root_write_nothing(attacked, target):
+    before = untouched(attacked)
+    attacked.as_user('www-data', 'rm -f /run/uwsgi/stone.pid; ln -s %s /run/uwsgi/stone.pid', target)
+    attacked.kill_master_of_stone()
+    assert untouched(attacked) == before
+
+
+def test_a_fifo_in_the_place_of_a_pidfile_keeps_no_application_from_starting(attacked):
+    attacked.as_user('www-data', 'rm -f /run/uwsgi/hello.pid; mkfifo /run/uwsgi/hello.pid')
+    result = attacked.drive(name='hello', state='restarted', timeout=20)
+    assert not result['failed'], result
+
+
+def test_a_link_in_the_place_of_a_fresh_socket_makes_root_chown_nothing(attacked):
+    before = untouched(attacked)
+    race = RACE.replace("'", "'\\''")
+    attacked.as_user('www-data', "%s -c '%s' /run/uwsgi/stone.socket /root/precious > /dev/null 2>&1 &" % (conftest.INTERPRETER, race))
+    attacked.kill_master_of_stone()
+    assert untouched(attacked) == before
+
+
+def test_an_application_listens_in_the_place_of_no_other(attacked):
+    for user in 'www-data', 'games':
+        assert attacked.python(user, LISTEN, '/run/uwsgi/hello.socket').rc != 0
+        assert attacked.python(user, LISTEN, '/run/uwsgi/new.socket').rc != 0
+    assert attacked.site.get('hello')[0] == 200
+
+
+def test_the_socket_of_an_application_with_a_user_of_its_own_is_for_itself_and_nginx(attacked):
+    master = attacked.site.facts('hello')['master']
+    assert attacked.check('ps -o user=,group= -p %s', str(master)).split() == ['games', 'games']
+    assert attacked.python('games', CONNECT, '/run/uwsgi/hello.socket').rc == 0
+    assert attacked.python('games', CONNECT, '/run/uwsgi/stone.socket').rc != 0
+    for name in 'hello', 'stone':
+        assert attacked.python('nobody', CONNECT, '/run/uwsgi/%s.socket' % name).rc != 0
+    # so that nginx has it
+    assert attacked.check('stat -c "%U:%G %a" /run/uwsgi/hello.socket') == 'games:www-data 660'
+
+
+def test_an_applications_own_directory_is_its_users(attacked):
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games', 'stats': '/run/uwsgi/app/%n/stats', 'master-fifo': '/run/uwsgi/app/%n/fifo'}
+    for state in 'enabled', 'restarted', 'reloaded':
+        result = attacked.drive(name='own', state=state, config=config)
+        assert not result['failed'] and result['vassals'][0]['after']['accepting'], result
+    assert attacked.check('stat -c "%n %U %a" /run/uwsgi/app/own /run/uwsgi/app/own/*').splitlines() == [
+        '/run/uwsgi/app/own games 711',
+        '/run/uwsgi/app/own/fifo games 600',
+        '/run/uwsgi/app/own/stats games 660',
+    ]
+    assert attacked.as_user('www-data', 'touch /run/uwsgi/app/own/x').rc != 0
+    # what it made there goes with it, and nothing else
+    assert attacked.as_user('games', 'mkdir /run/uwsgi/app/own/d; ln -s /root /run/uwsgi/app/own/d/root').rc == 0
+    assert not attacked.drive(name='own', state='absent')['failed']
+    assert attacked.run('ls -d /run/uwsgi/app/own').rc != 0 and 'secret' in untouched(attacked)
+
+
+def test_a_fifo_where_only_root_makes_files_is_refused_before_anything_is_changed(attacked):
+    result = attacked.drive(name='own', config={'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'master-fifo': '/run/uwsgi/%n.fifo'})
+    assert result['failed'] and not result['changed'] and '/run/uwsgi/app/own/' in result['msg'], result
+
+
+def test_no_user_holds_up_the_management_of_a_host(attacked):
+    holder = attacked.as_user('nobody', 'for f in /etc/uwsgi/apps-enabled /run/uwsgi-vassal /run/uwsgi-vassal/lock; do flock -x $f sleep 60 > /dev/null 2>&1 & done')
+    assert holder.rc == 0
+    try:
+        assert not attacked.drive(name='hello', state='restarted', timeout=10)['failed']
+    finally:
+        attacked.run('pkill -u nobody -x sleep')
+
+
+def test_a_run_that_waits_says_for_whom(attacked):
+    holding = 'import fcntl, os, time; f = open("/run/uwsgi-vassal/lock", "r+"); fcntl.flock(f, 2); f.write("%d %d\\n" % (os.getpid(), time.time())); f.flush(); time.sleep(60)'
+    attacked.check("nohup %s -c '%s' > /dev/null 2>&1 < /dev/null & echo" % (conftest.INTERPRETER, holding))
+    pid = attacked.check('for i in $(seq 100); do pgrep -f "^[^ ]*python[^ ]* -c import fcntl" && break; sleep 0.1; done').split()[0]
+    attacked.check('for i in $(seq 100); do grep -q %s /run/uwsgi-vassal/lock && break; sleep 0.1; done' % pid)
+    try:
+        result = attacked.drive(name='hello', state='restarted', timeout=2)
+        assert result['failed'] and 'process %s, since 2' % pid in result['msg'] and 'nothing was changed' in result['msg'], result
+        assert '/run/uwsgi-vassal/lock' in result['msg'], result
+    finally:
+        attacked.check('kill %s' % pid)
+
+
+# What the module changes, by the paths of what it changes: strace kills it as it is about to.
+MARK = '/run/uwsgi-vassal/etc:uwsgi:apps-enabled/'
+PATHS = (
+    '/etc/uwsgi/apps-available/.hello.ini.new', '/etc/uwsgi/apps-available/hello.ini', '/etc/uwsgi/apps-enabled/.hello.ini.link',
+    '/etc/uwsgi/apps-enabled/hello.ini', MARK + 'hello.ini', MARK + 'hello.ini.new',
+)  # fmt: skip
+KILLER = """#!/bin/sh
+exec strace -qq -o /dev/null %s -e inject=%s:signal=KILL:when=%d %s "$@"
+"""
+
+
+@pytest.fixture(scope='module')
+def strace(attacked):
+    if attacked.run('command -v strace').rc:
+        pytest.skip('there is no strace')
+    content = attacked.check('cat /etc/uwsgi/apps-available/hello.ini')
+    yield
+    conftest.drive(dict(name='hello', content=content), hosts=(HOST,))
+
+
+@pytest.mark.parametrize(
+    'state, call',
+    [('disabled', 'symlink'), ('disabled', 'rename'), ('restarted', 'fchmod'), ('restarted', 'rename'), ('restarted', 'unlink'), ('restarted', 'kill')],
+)
+def test_a_run_that_is_killed_is_made_up_for_by_the_next(attacked, strace, state, call):
+    """From an application that is disabled, and from one that is to be restarted with what was written."""
+    for number in range(1, 30):
+        greeting = '%s %s %d' % (state, call, number)
+        task = dict(name='hello', config={'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games', 'env': ['GREETING=' + greeting]})
+        conftest.drive(dict(name='hello', state='disabled' if state == 'disabled' else 'enabled'), hosts=(HOST,))
+        paths = '' if call == 'kill' else ' '.join('-P ' + path for path in PATHS)
+        attacked.check("cat > /usr/local/bin/killer << 'END'\n%s\nEND\nchmod 0755 /usr/local/bin/killer" % (KILLER % (paths, call, number, conftest.INTERPRETER)))
+        killed = attacked.drive('-e', 'ansible_python_interpreter=/usr/local/bin/killer', **task)['failed']
+        result = attacked.drive(**task)
+        assert not result['failed'], '%s: %s' % (greeting, result)
+        assert attacked.site.facts('hello')['greeting'] == greeting
+        left = attacked.check('find /etc/uwsgi /run/uwsgi-vassal /run -maxdepth 2 \\( -name ".*.new" -o -name ".*.link" -o -name "uwsgi-vassal.*" -o -name "hello.ini.new" \\)')
+        assert left == '' and attacked.run('test -e %s', MARK + 'hello.ini').rc != 0, greeting
+        if not killed:
+            break
+    assert not killed

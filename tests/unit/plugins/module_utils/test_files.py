@@ -1,0 +1,144 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import stat
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    for name in 'available', 'enabled':
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
+    monkeypatch.setattr(_files, 'STAGE', str(tmp_path / 'stage.'))
+    monkeypatch.setattr(_files, 'RUN_DIR', str(tmp_path / 'run'))
+    monkeypatch.setattr(_files, 'OWN_DIRS', str(tmp_path / 'run' / 'app'))
+    return _files.Files(str(tmp_path / 'available'), str(tmp_path / 'enabled'))
+
+
+def test_the_second_run_is_kept_off_and_told_of_the_first(files):
+    descriptor = files.lock(0)
+    assert files.busy()
+    with pytest.raises(VassalError) as error:
+        files.lock(0)
+    assert 'process %d, since 2' % os.getpid() in str(error.value) and '/state/lock' in str(error.value)
+    os.close(descriptor)
+    assert not files.busy()
+    os.close(files.lock(0))
+
+
+def test_a_run_that_waits_says_so_once(files, monkeypatch):
+    monkeypatch.setattr(_files, 'SILENCE', 0.0)
+    descriptor, said = files.lock(0), []
+    with pytest.raises(VassalError):
+        files.lock(0.2, said.append)
+    assert len(said) == 1 and 'process %d' % os.getpid() in said[0]
+    os.close(descriptor)
+
+
+def test_the_lock_is_not_taken_where_others_may_change_it(files, tmp_path):
+    state = tmp_path / 'state'
+    state.mkdir()
+    state.chmod(0o777)
+    with pytest.raises(VassalError) as error:
+        files.lock(0)
+    assert str(state) in str(error.value) and '0777' in str(error.value)
+    state.rmdir()
+    state.symlink_to(tmp_path / 'elsewhere')
+    with pytest.raises(VassalError):
+        files.lock(0)
+
+
+def test_who_takes_the_lock_removes_what_a_killed_run_left(files, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (tmp_path / 'available' / 'linked.ini').symlink_to(elsewhere / 'app.ini')
+    left = [
+        tmp_path / 'available' / '.a.ini.new',
+        tmp_path / 'available' / '.a.ini._mgfibup.new',  # of an older release
+        tmp_path / 'enabled' / '.a.ini.link',
+        tmp_path / 'enabled' / '.a.ini.7901.link',
+        elsewhere / '.app.ini.new',
+        tmp_path / 'stage.999999999.x',
+    ]
+    kept = [
+        tmp_path / 'available' / 'a.ini',
+        tmp_path / 'available' / '.hidden',
+        tmp_path / 'available' / '.profile.new',
+        tmp_path / 'enabled' / 'x.new',
+        elsewhere / '.other.ini.new',
+        tmp_path / ('stage.%d.x' % os.getpid()),
+    ]
+    for path in left + kept:
+        path.write_text(u'')
+    os.close(files.lock(0))
+    assert [path.name for path in left if path.exists()] == []
+    assert [path.name for path in kept if not path.exists()] == []
+
+
+def test_a_written_file_keeps_its_access_and_leaves_nothing_beside(files, tmp_path):
+    (tmp_path / 'available' / '.a.ini.new').mkdir()
+    files.write('a.ini', b'1', 100)
+    path = tmp_path / 'available' / 'a.ini'
+    path.chmod(0o600)
+    files.write('a.ini', b'2', 200)
+    assert (path.read_bytes(), path.stat().st_mtime, stat.S_IMODE(path.stat().st_mode)) == (b'2', 200, 0o600)
+    assert os.listdir(str(tmp_path / 'available')) == ['a.ini']
+
+
+def test_a_link_is_set_in_the_place_of_what_is_there(files, tmp_path):
+    (tmp_path / 'enabled' / 'a.ini').symlink_to('/nowhere')
+    files.link('a.ini')
+    assert os.readlink(str(tmp_path / 'enabled' / 'a.ini')) == '../available/a.ini'
+    files.unlink('a.ini')
+    files.unlink('a.ini')
+    assert os.listdir(str(tmp_path / 'enabled')) == []
+
+
+def test_all_that_a_vassal_leaves_goes_whatever_it_is(files, tmp_path):
+    files.write('a.ini', b'', 1)
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    own = tmp_path / 'run' / 'app' / 'a'
+    own.mkdir(parents=True)
+    (own / 'link').symlink_to(outside)
+    (tmp_path / 'run' / 'a.pid').mkdir()
+    (tmp_path / 'run' / 'a.socket').symlink_to(outside)
+    (tmp_path / 'run' / 'b.socket').write_text(u'')
+    files.delete_all('a.ini')
+    assert sorted(os.listdir(str(tmp_path / 'run'))) == ['app', 'b.socket'] and outside.exists() and not own.exists()
+    files.delete_all('a.ini')
+
+
+def test_a_change_is_noted_until_it_is_taken_up(files):
+    assert files.noted('a.ini') is None
+    os.close(files.lock(0))
+    files.note('a.ini', 'restart', [(10, 1234), (11, 1235)])
+    assert files.noted('a.ini') == ('restart', [(10, 1234), (11, 1235)])
+    files.forget('a.ini')
+    files.forget('a.ini')
+    assert files.noted('a.ini') is None
+
+
+@pytest.mark.parametrize(
+    'mode, uid, gid, wanted',
+    [
+        (stat.S_IFDIR | 0o755, 0, 0, None),
+        (stat.S_IFDIR | 0o775, 0, 0, None),
+        (stat.S_IFDIR | 0o2775, 0, 33, 'its mode is 2775'),
+        (stat.S_IFDIR | 0o1777, 0, 0, 'its mode is 1777'),
+        (stat.S_IFDIR | 0o750, 33, 33, 'it belongs to user 33'),
+        (stat.S_IFLNK | 0o777, 0, 0, 'it is not a directory'),
+    ],
+)
+def test_a_directory_is_open_to_others_than_root_by_owner_and_mode(mode, uid, gid, wanted):
+    assert _files.open_to(os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))) == wanted
