@@ -186,7 +186,7 @@ def test_a_runtime_directory_that_is_not_roots_alone_is_told_with_the_remedy(sit
     """The host that was set up by hand has one; on the host of the role root opens it again."""
     told = 'belongs to user' if conftest.BY_HAND else 'its mode is 2775'
     host = (conftest.BY_HAND or HOSTS)[0]
-    closing = sites[host].host.check_output('stat -c "chown %%U:%%G /run/uwsgi && chmod %%a /run/uwsgi" /run/uwsgi')
+    closing = sites[host].host.check_output('stat -c "chown %U:%G /run/uwsgi && chmod %a /run/uwsgi" /run/uwsgi')
     if not conftest.BY_HAND:
         sites[host].host.check_output('chgrp www-data /run/uwsgi && chmod 2775 /run/uwsgi')
     try:
