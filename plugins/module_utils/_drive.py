@@ -130,6 +130,12 @@ class Job(object):
         known = (view.stats or {}).get(self.filename, {}).get('last_mod', 0)
         return max(time.time(), int(former or 0) + 1, known + 1)
 
+    def orphan(self, now):
+        """The Emperor has ended, and its vassals with it: this one has not died by itself, and another Emperor starts it."""
+        self._pid = self._attempts = self._absent = self._knock = self._request = None
+        self._deaths = 0
+        self.moved = now
+
     def step(self, host, view, now, timeout, wait=True):
         """Looks at the vassal and does what is next; `done` says that it got where it should."""
         pid = view.pids.get(self.filename)
@@ -245,7 +251,7 @@ class Job(object):
         self._attempts = attempts if self._attempts is None else min(self._attempts, attempts)
         self._absent = (self._absent or now) if pid is None else None
         if pid is None:
-            self.seen = 'no process of it runs'
+            self.seen = 'the Emperor has ended, and another one does not run yet' if view.lost else 'no process of it runs'
             if self.filename in view.waiting and now >= self._knock_at:
                 self._knock_at = now + PROBE_AGAIN
                 self.seen = host.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
@@ -359,6 +365,8 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
         former, view = view, host.look()
         now = clock()
         for job in pending:
+            if view.lost or view.emperor != former.emperor:
+                job.orphan(now)
             if view.pids != former.pids:
                 # 2.0.7 sleeps before each of many that it starts, up to a second
                 job.moved = now

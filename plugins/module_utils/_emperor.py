@@ -149,11 +149,13 @@ def blocks(shown):
 class View(object):
     """One look at the Emperor: the vassals' PIDs, and what the stats say where there are any."""
 
-    def __init__(self, pids, stats, blacklist, waiting=()):
+    def __init__(self, pids, stats, blacklist, waiting=(), emperor=None, lost=False):
         self.pids = pids  # file name -> PID
         self.stats = stats  # file name -> the vassal's entry; None without a stats socket
         self.blacklist = blacklist  # file name -> attempts that failed
         self.waiting = dict(waiting)  # file name -> socket, of those that the Emperor starts with the first connection
+        self.emperor = emperor  # PID of the Emperor whose vassals these are
+        self.lost = lost  # whether an Emperor that ran has ended, and another does not run yet
 
     def accepting(self, filename):
         """Whether a vassal accepts requests and shall go on to, None without a stats socket."""
@@ -398,6 +400,8 @@ class Host(object):
 
     # What is said where it is not there.
     down = 'the Emperor does not run'
+    # Whether the Emperor has ended since it was found.
+    lost = False
     # Whether a file that is newer than what runs is reloaded without being asked for.
     sees_changes = True
 
@@ -448,8 +452,10 @@ class Host(object):
 
     def look(self, wake=True):
         """One View. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
-        if not self.emperor or not process(self.emperor):
-            return View({}, None, {})
+        if self.lost or self.emperor and not process(self.emperor):
+            self._find_again()
+        if not self.emperor:
+            return View({}, None, {}, lost=self.lost)
         pids = {}
         stats = self.stats()
         if stats is not None:
@@ -463,7 +469,7 @@ class Host(object):
                 elif entry.get('on_demand') and entry['pid'] == -1:
                     waiting[name] = entry['on_demand']
             blacklist = dict((os.path.basename(entry['id']), entry.get('attempt', 0)) for entry in stats.get('blacklist', []))
-            return View(pids, entries, blacklist, waiting)
+            return View(pids, entries, blacklist, waiting, self.emperor)
         if wake:
             self.wake()
         for pid in children(self.emperor):
@@ -472,7 +478,13 @@ class Host(object):
                 if name in pids:
                     raise VassalError('%s: both process %d and %d of the Emperor run it; one of them forged its name.' % (visible(name), pids[name], pid))
                 pids[name] = pid
-        return View(pids, None, {})
+        return View(pids, None, {}, emperor=self.emperor)
+
+    def _find_again(self):
+        """Finds the Emperor that systemd has started in the place of one that has ended."""
+        self.emperor = self.why_down = self.stats_address = None
+        self._find()
+        self.lost = self.emperor is None
 
     def signal_vassal(self, pid, number):
         """Signals a vassal's master, after a last look that it still is a child of the Emperor."""

@@ -191,6 +191,30 @@ def test_a_crash_loop_is_told_before_the_timeout(processes):
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
 
 
+@pytest.mark.parametrize('state', ['restarted', 'reloaded', 'enabled'])
+def test_a_vassal_whose_emperor_dies_is_not_taken_for_dying(processes, state):
+    # its Emperor dies three times, and is away for longer than one delays a vassal
+    host = FakeHost([(0, (10, [11], True)), (1, (None, [], False)), (6, (20, [], False)), (7, (None, [], False)), (8, (30, [], False)), (9, (None, [], False)), (10, (40, [41], True))])
+    look = host.look
+
+    def orphaned():
+        view = look()
+        view.emperor = view.pids.get('a.ini') if host.now >= 1 else 10
+        view.lost = view.emperor is None
+        return view
+
+    host.look = orphaned
+    situation = Situation('a', **UP) if state != 'enabled' else Situation('a', text=TEXT)
+    if state == 'enabled':
+        host.life[0] = (0, (None, [], False))
+    job = run(host, processes, situation, state)
+    assert job.failure is None and job.elapsed >= (10 if state != 'reloaded' else 1)
+    host.life[2:] = []
+    host.now = 0.0
+    job = run(host, processes, situation, state, timeout=5)
+    assert job.failure == 'after 5 s: the Emperor has ended, and another one does not run yet'
+
+
 def test_a_vassal_that_the_emperor_throttles_is_told_before_the_timeout(processes):
     job = run(FakeHost([(0, (None, [], False))]), processes, Situation('a', text=TEXT), 'enabled')
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
