@@ -18,6 +18,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, get_request
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
 
 # All times are in seconds.
@@ -80,6 +81,8 @@ class Job(object):
         self._knock_at = 0.0
         self._request = None
         self._request_at = 0.0
+        self._verdict = None  # what the last answer to the probe was, where that was wrong
+        self.born = False  # whether it was started since
 
     def fail(self, message):
         self.failure = message
@@ -133,6 +136,12 @@ class Job(object):
         known = (view.stats or {}).get(self.filename, {}).get('last_mod', 0)
         return max(time.time(), int(former or 0) + 1, known + 1)
 
+    def orphan(self, now):
+        """The Emperor has ended, and its vassals with it: this one has not died by itself, and another Emperor starts it."""
+        self._pid = self._attempts = self._absent = self._knock = self._request = None
+        self._deaths = 0
+        self.moved = now
+
     def step(self, host, view, now, timeout, wait=True):
         """Looks at the vassal and does what is next; `done` says that it got where it should."""
         pid = view.pids.get(self.filename)
@@ -141,6 +150,7 @@ class Job(object):
             if self._pid is not None and not (mode == 'restart' and self._pid == self.before.pid):
                 self._deaths += 1
             self._pid = pid
+            self.born = True
         if pid is not None and pid == self.before.pid and mode in ('stop', 'restart'):
             self._stop(host, pid, now, timeout, wait)
         elif self.plan.wants_gone:
@@ -242,11 +252,12 @@ class Job(object):
     def _rise(self, host, view, now, pid):
         """Watches a vassal that shall come up, or whose reload shall end."""
         attempts = view.blacklist.get(self.filename, 0)
+        self.born = self.born or self._attempts is not None and attempts > self._attempts
         # once forgiven they count from nothing again
         self._attempts = attempts if self._attempts is None else min(self._attempts, attempts)
         self._absent = (self._absent or now) if pid is None else None
         if pid is None:
-            self.seen = 'no process of it runs'
+            self.seen = 'the Emperor has ended, and another one does not run yet' if view.lost else 'no process of it runs'
             if self.filename in view.waiting and now >= self._knock_at:
                 self._knock_at = now + PROBE_AGAIN
                 self.seen = host.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
@@ -262,7 +273,7 @@ class Job(object):
         elif self._current(host, view) and self._accepts(host, view, now, pid):
             defect = self.plan.mode and host.defect(self.filename, self.log_offset)
             if defect:
-                self.fail('it accepts requests, but has not loaded its application: %s' % defect)
+                self.fail('it accepts requests, but by its log has not loaded its application: %s' % defect)
             elif self.probe:
                 self.done = self._answers(host, now, pid)
             else:
@@ -312,6 +323,7 @@ class Job(object):
     def _answers(self, host, now, pid):
         """Whether the application answers the probe as it should; a wrong answer is asked for again until the deadline."""
         if self._request is None:
+            self.seen = self._verdict or self.seen
             if now < self._request_at:
                 return False
             self._request = host.converse(self.filename, pid, get_request(self.probe['path'], self.probe['host']))
@@ -320,14 +332,14 @@ class Job(object):
                 self.seen = 'it names no socket that speaks the uwsgi protocol, so its probe can not be sent'
                 return False
         if not self._request.poll():
-            self.seen = 'the probe of %s has no answer yet' % self.probe['path']
+            self.seen = self._verdict or 'the probe of %s has no answer yet' % self.probe['path']
             return False
         status, problem = self._request.status, self._request.problem
         self._request = None
         if status in self.probe['status']:
             return True
         wanted = ' or '.join(map(str, self.probe['status']))
-        self.seen = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], 'status %d' % status if status else 'no HTTP answer', wanted)
+        self.seen = self._verdict = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], 'status %d' % status if status else 'no HTTP answer', wanted)
         return False
 
 
@@ -362,6 +374,8 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
         former, view = view, host.look()
         now = clock()
         for job in pending:
+            if view.lost or view.emperor != former.emperor:
+                job.orphan(now)
             if view.pids != former.pids:
                 # 2.0.7 sleeps before each of many that it starts, up to a second
                 job.moved = now
@@ -426,18 +440,20 @@ def lint(host, jobs):
         found = host.lint(job.filename, job.to_write)
         if found:
             job.fail('its configuration is wrong')
-            job.explained = '%s: %s: %s. Nothing of it was changed.' % (job.name, job.before.path, '; '.join(found))
+            job.explained = '%s: %s: %s. Nothing of it was changed.' % (visible(job.name), visible(job.before.path), '; '.join(found))
             job.plan = Plan([])
 
 
 def explain(host, job):
-    """The message for a vassal that failed, with the reason and the last lines of its log."""
+    """The message for a vassal that failed, with the reason and the last lines of its log: what a log says is named as such, or indented."""
+    name, failure = visible(job.name), visible(job.failure)
     if not job.plan.wants_up or not job.plan.mode and job.failure != DIES:
-        return '%s: %s.' % (job.name, job.failure)
-    where, lines, reason = host.story(job.filename, job.began, job.log_offset)
-    message = '%s: it did not come up: %s.' % (job.name, job.failure)
+        return '%s: %s.' % (name, failure)
+    where, lines, reason = host.story(job.filename, job.began, job.log_offset, dying=job.before.pid is None and not job.born)
+    where = visible(where)
+    message = '%s: it did not come up: %s.' % (name, failure)
     if reason:
-        message += ' Reason: %s' % reason
+        message += ' %s gives the Reason: %s' % (where, reason)
     if lines:
         message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
     else:

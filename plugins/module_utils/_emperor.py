@@ -25,19 +25,16 @@ import time
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
     Situation,
     VassalError,
-    complaints,
-    find_defect,
-    find_reason,
     is_set,
     lacks_mapping,
     split_extension,
-    starts,
-    telling_start,
 )
 
 STATS = '/run/uwsgi-emperor/stats.socket'
@@ -56,6 +53,8 @@ NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
+# The Emperor delays the next start of a vassal that dies by three minutes at the most; here is some time more for it to fail.
+THROTTLE = 240
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 _read = _files.read
 
@@ -134,17 +133,19 @@ def run_all(commands):
 
 def blocks(shown):
     """What `systemctl show` prints of several units, as a dict of properties for each."""
-    return [dict(line.split('=', 1) for line in block.splitlines() if '=' in line) for block in shown.split('\n\n')]
+    return [dict(line.split('=', 1) for line in block.split('\n') if '=' in line) for block in shown.split('\n\n')]
 
 
 class View(object):
     """One look at the Emperor: the vassals' PIDs, and what the stats say where there are any."""
 
-    def __init__(self, pids, stats, blacklist, waiting=()):
+    def __init__(self, pids, stats, blacklist, waiting=(), emperor=None, lost=False):
         self.pids = pids  # file name -> PID
         self.stats = stats  # file name -> the vassal's entry; None without a stats socket
         self.blacklist = blacklist  # file name -> attempts that failed
         self.waiting = dict(waiting)  # file name -> socket, of those that the Emperor starts with the first connection
+        self.emperor = emperor  # PID of the Emperor whose vassals these are
+        self.lost = lost  # whether an Emperor that ran has ended, and another does not run yet
 
     def accepting(self, filename):
         """Whether a vassal accepts requests and shall go on to, None without a stats socket."""
@@ -402,6 +403,8 @@ class Host(object):
 
     # What is said where it is not there.
     down = 'the Emperor does not run'
+    # Whether the Emperor has ended since it was found.
+    lost = False
     # Whether a file that is newer than what runs is reloaded without being asked for.
     sees_changes = True
 
@@ -452,8 +455,10 @@ class Host(object):
 
     def look(self, wake=True):
         """One View. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
-        if not self.emperor or not process(self.emperor):
-            return View({}, None, {})
+        if self.lost or self.emperor and not process(self.emperor):
+            self._find_again()
+        if not self.emperor:
+            return View({}, None, {}, lost=self.lost)
         pids = {}
         stats = self.stats()
         if stats is not None:
@@ -467,16 +472,22 @@ class Host(object):
                 elif entry.get('on_demand') and entry['pid'] == -1:
                     waiting[name] = entry['on_demand']
             blacklist = dict((os.path.basename(entry['id']), entry.get('attempt', 0)) for entry in stats.get('blacklist', []))
-            return View(pids, entries, blacklist, waiting)
+            return View(pids, entries, blacklist, waiting, self.emperor)
         if wake:
             self.wake()
         for pid in children(self.emperor):
             name = self._vassal_of(pid)
             if name:
                 if name in pids:
-                    raise VassalError('%s: both process %d and %d of the Emperor run it; one of them forged its name.' % (name, pids[name], pid))
+                    raise VassalError('%s: both process %d and %d of the Emperor run it; one of them forged its name.' % (visible(name), pids[name], pid))
                 pids[name] = pid
-        return View(pids, None, {})
+        return View(pids, None, {}, emperor=self.emperor)
+
+    def _find_again(self):
+        """Finds the Emperor that systemd has started in the place of one that has ended."""
+        self.emperor = self.why_down = self.stats_address = None
+        self._find()
+        self.lost = self.emperor is None
 
     def signal_vassal(self, pid, number):
         """Signals a vassal's master, after a last look that it still is a child of the Emperor."""
@@ -787,37 +798,33 @@ class Host(object):
     def log_lines(self, filename, offset=0):
         """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
-        lines = []
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            with os.fdopen(descriptor, 'rb') as handle:
-                if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    handle.seek(0, 2)
-                    size = handle.tell()
-                    handle.seek(max(size - 32768, offset if size >= offset else 0))
-                    lines = to_native(handle.read(32768), errors='surrogate_or_replace').splitlines()
-        except (IOError, OSError):
-            pass
-        return path, [line for line in lines if line.strip()]
+        return path, read_lines(path, offset)
 
     def defect(self, filename, offset):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
-        lines = starts(self.log_lines(filename, offset)[1])[-1]
+        lines = last_start(self.log_lines(filename, offset)[1])
         return find_defect(lines, any(option in self.options(filename) for option in APPLICATION_OPTIONS))
 
-    def story(self, filename, since, offset=0):
-        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time."""
-        path, lines = self.log_lines(filename, offset)
+    def story(self, filename, since, offset=0, dying=False):
+        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time.
+
+        offset: where its log ended at that time, None where that is not known.
+        dying: whether it was dying already, and may not have been started since: then what it said shortly before counts, too.
+        """
+        path, lines = self.log_lines(filename, offset or 0)
+        if offset is None:
+            lines = recent(lines, since) if self._logged(path) >= since else []
         lines = telling_start(lines)
         reason = find_reason(lines)
         if reason and reason.startswith('chdir(): '):
             # 2.0.7 does not say where to
-            reason = 'chdir() to %s: %s' % (self.options(filename).get('chdir', '?'), reason[len('chdir(): ') :])
+            reason = 'chdir() to %s: %s' % (visible(self.options(filename).get('chdir', '?')), reason[len('chdir(): ') :])
         if reason:
             return path, lines, reason
         unit = self.journal_of(filename)
         rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit])
-        journal = [line for line in out.splitlines() if line.strip()] if rc == 0 else []
+        # what _units.why() has said is there, too
+        journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:
@@ -827,10 +834,19 @@ class Host(object):
             journal = [line for line in journal if filename in line]
         if find_reason(journal):
             return 'journalctl -u %s' % unit, journal, find_reason(journal)
-        # one that was dying already may not have been started since: its log tells, if this Emperor's vassals wrote it
-        former = telling_start(self.log_lines(filename)[1])
-        if find_reason(former) and time.time() - os.stat(path).st_mtime < (age(self.emperor) or 0):
-            return path, former, find_reason(former)
+        if dying and self._logged(path) > max(since - THROTTLE, time.time() - (age(self.emperor) or 0)):
+            # its log tells, if this Emperor's vassals wrote it
+            former = telling_start(recent(self.log_lines(filename)[1], since - THROTTLE))
+            if find_reason(former):
+                return path, former, find_reason(former)
         if journal and not lines:
             return 'journalctl -u %s' % unit, journal, None
         return path, lines, None
+
+    @staticmethod
+    def _logged(path):
+        """When something was written to a log last, in seconds since the epoch; 0 where there is none."""
+        try:
+            return os.lstat(path).st_mtime
+        except OSError:
+            return 0

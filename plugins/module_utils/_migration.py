@@ -96,7 +96,7 @@ def inherited(options, own):
 def read_shell(text):
     """(variables, exported, problems) of /etc/default/uwsgi, which the init script sources: assignments of literals are understood."""
     variables, exported, problems = {}, [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split('\n'), 1):
         line = line.strip()
         if not line or line.startswith('#'):
             continue

@@ -15,6 +15,7 @@ __metaclass__ = type
 
 import os
 import re
+import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks, process
@@ -172,6 +173,17 @@ class Systemd(Host):
 
     def journal_of(self, filename):
         return unit_of(split_extension(filename)[0])
+
+    def begun(self, filename):
+        """When systemd started a vassal last, in seconds since the epoch."""
+        dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ExecMainStartTimestampMonotonic', self.journal_of(filename)])
+        started = int(blocks(out)[0].get('ExecMainStartTimestampMonotonic') or 0) / 1e6
+        if hasattr(time, 'monotonic'):
+            now = time.monotonic()
+        else:
+            with open('/proc/uptime') as handle:
+                now = float(handle.read().split()[0])
+        return time.time() - max(now - started, 0)
 
     def _situation(self, name, view):
         found = super(Systemd, self)._situation(name, view)

@@ -29,6 +29,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, make_plan
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
@@ -132,7 +133,7 @@ def run_command(argv, cwd=None):
 
 def say(line):
     """Into the unit's journal."""
-    sys.stdout.write(line + '\n')
+    sys.stdout.write(visible(line) + '\n')
     sys.stdout.flush()
 
 
@@ -167,7 +168,7 @@ def asked(name):
 
 def jobs():
     """What systemd has to do, as a dict of the jobs' types by unit."""
-    lines = [line.split() for line in run_command(['systemctl', 'list-jobs', '--no-legend', '--no-pager'])[1].splitlines()]
+    lines = [line.split() for line in run_command(['systemctl', 'list-jobs', '--no-legend', '--no-pager'])[1].split('\n')]
     return dict((words[1], words[2]) for words in lines if len(words) > 2)
 
 
@@ -352,9 +353,12 @@ def why(instance):
     host = find_host(run_command, dict(DEFAULTS, supervisor='systemd'))
     filename = host.enabled().get(name) or host.available().get(name)
     if filename:
-        dummy, lines, reason = host.story(filename, int(time.time()) - TIMEOUT)
-        for line in lines[-12:] + (['Reason: %s' % reason] if reason else []):
-            say(line)
+        where, lines, reason = host.story(filename, int(host.begun(filename)), None)
+        for line in lines[-12:]:
+            # so that none is taken for what the unit says itself
+            say('  ' + line)
+        if reason:
+            say('%s gives the Reason: %s' % (visible(where), reason))
     return 0
 
 
@@ -450,6 +454,6 @@ def main(arguments):
         return own(*arguments[1:]) if own else verb(*arguments)
     except VassalError as error:
         # systemctl status shows the last lines: the first one says most
-        head, dummy, rest = to_native(error).partition('\n')
-        sys.stderr.write(''.join('%s\n' % line for line in rest.splitlines() + [head]))
+        lines = visible_lines(to_native(error))
+        sys.stderr.write(''.join('%s\n' % line for line in lines[1:] + lines[:1]))
         return 1

@@ -37,24 +37,6 @@ RELOADABLE = frozenset(
     ]
 )  # fmt: skip
 
-REASONS = [
-    re.compile(pattern)
-    for pattern in (
-        r'unknown config directive',
-        r'UNABLE to load uWSGI plugin',
-        r"Can't find section",
-        r'^(user|group) \S+ not found',
-        r'^(\w+\.)*\w*(Error|Exception)\b',
-        r'[Uu]nable to (load|find|create|parse|open)',
-        r'\b(chdir|bind|chroot|setgid|setuid|setgroups|open|mkdir|exec\w*|listen|realpath|fopen|stat)\(\): ',
-        r'probably another instance of uWSGI is running',
-        r'unable to load app',
-        r'no app loaded\. GAME OVER',
-        r'syntax error|unavailable|invalid|[Nn]o such file',
-    )
-]
-_STAMP = re.compile(r'^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} - )')
-
 
 class VassalError(Exception):
     """The one error of this collection: a sentence for the user that names the object, the path and the remedy."""
@@ -118,24 +100,33 @@ def render(config):
             elif isinstance(one, (dict, list, tuple)):
                 raise VassalError('config: %s: a value is a string, a number, a boolean or a list of those.' % to_native(key))
             one = to_text(one)
+            if u'\0' in one:
+                raise VassalError('config: %s has a NUL character in its value; uWSGI would read it only up to there. Remove it.' % to_native(key))
             if u'\n' in one or u'\r' in one:
                 raise VassalError('config: %s has a line break in its value; an option of an INI file is one line.' % to_native(key))
             lines.append(u'%s = %s' % (key, one))
     return u'\n'.join(lines) + u'\n'
 
 
+def check_content(name, content):
+    """Raises VassalError for a text that uWSGI would not read as it stands there."""
+    if u'\0' in content:
+        line = content[: content.index(u'\0')].count(u'\n') + 1
+        raise VassalError('%s: content has a NUL character in line %d; uWSGI would read that line only up to there. Remove it.' % (to_native(name), line))
+
+
 def ini_lines(text):
     """The (section, option, value) triples of an INI text in their order; what uWSGI passes over is left out."""
     section = None
-    for line in to_text(text, errors='surrogate_or_replace').splitlines():
-        line = line.strip()
+    for line in to_text(text, errors='surrogate_or_replace').split(u'\n'):
+        line = line.strip(u' \t\r')
         if not line or line[0] in u'#;':
             continue
         if line.startswith(u'[') and line.endswith(u']'):
             section = line
             continue
         key, dummy, value = line.partition(u'=')
-        yield section, key.strip(), value.strip()
+        yield section, key.strip(u' \t\r'), value.strip(u' \t\r')
 
 
 def reload_serves(old, new, extension):
@@ -278,86 +269,6 @@ def make_plan(situation, state, text=None, stale=None):
     return Plan(actions, mode, wants_up=True)
 
 
-def find_reason(lines):
-    """The line of a log that says best why a vassal did not start, or None.
-
-    The kinds come in the order of REASONS; of one kind the last line counts, because a log tells its story in order.
-    """
-    lines = [_STAMP.sub('', line.strip()) for line in lines]
-    for reason in REASONS:
-        for index in range(len(lines) - 1, -1, -1):
-            if reason.search(lines[index]):
-                if lines[index].startswith('chdir(): ') and index and lines[index - 1].startswith('chdir() to '):
-                    return '%s: %s' % (lines[index - 1], lines[index][len('chdir(): ') :])
-                return lines[index]
-    return None
-
-
-def find_defect(lines, has_application):
-    """What a log says of a vassal that accepts requests but has not loaded its application, None where all is well.
-
-    uWSGI goes on without its application unless need-app is set, and answers every request with an error.
-    """
-    said = [line for line in lines if re.search(r'unable to load app', line)]
-    if not said and has_application:
-        said = [line for line in lines if 'no app loaded. going in full dynamic mode' in line]
-    return _STAMP.sub('', said[-1].strip()) if said else None
-
-
-def complaints(code, said, text=None):
-    """What uWSGI's reading of a configuration (exit code and stderr) finds wrong, as a list of sentences without a full stop.
-
-    text: the configuration, where it was read in strict mode; what stands in it as %(placeholder) may be no option.
-    """
-    found = []
-    unknown = False
-    for line in said.splitlines():
-        plugin = re.search(r'UNABLE to load uWSGI plugin: (\S*?([^/\s]+)_plugin\.so): (.*?)( !!!)?$', line)
-        if plugin:
-            path, name, why = plugin.group(1), plugin.group(2), plugin.group(3)
-            if name.startswith('uwsgi_'):
-                found.append('there is no plugin %s; the Emperor wants its name without the prefix: %s' % (name, name[len('uwsgi_') :]))
-            elif 'No such file' in why:
-                found.append('there is no plugin %s (%s); install its package' % (name, path))
-            else:
-                found.append('the plugin %s can not be loaded: %s' % (name, why))
-        section = re.search(r'Can.t find section "([^"]*)" in \w+ configuration file', line)
-        if section:
-            found.append('it has no section [%s]' % section.group(1))
-        if 'unsupported YAML token' in line:
-            found.append('uWSGI understands only a part of its YAML: %s' % line.strip())
-        unread = re.search(r"unrecognized option '--(ini|xml|yaml|json)'", line)
-        if unread:
-            found.append('this uWSGI was built without %s files: %s' % (unread.group(1), line.strip()))
-        directive = re.search(r'unknown config directive: (.*)', line)
-        if directive:
-            unknown = True
-            if text is not None and '%%(%s)' % directive.group(1) not in text and not found:
-                found.append('%s is no option of this uWSGI and its plugins' % directive.group(1))
-    if code != 0 and not found and not unknown:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
-        # a parser's first complaint is the one that counts
-        parser = next((line for line in lines if re.search(r'error parsing (JSON|YAML)|parser error :', line)), None)
-        found.append(parser or find_reason(lines) or (lines[-1] if lines else 'uwsgi ended with %d' % code))
-    return found
-
-
 def lacks_mapping(filename, text):
     """Whether a file is YAML without a block of the name uwsgi: uWSGI reads nothing of it, and says so of INI files only."""
-    return filename.endswith(('.yml', '.yaml')) and not re.search(br'(?m)^\s*["\']?uwsgi["\']?\s*:\s*(&\S+\s*)?(#.*)?$', text)
-
-
-def starts(lines):
-    """The lines of a log in one list for each start of uWSGI, the first for what stands before any."""
-    result = [[]]
-    for line in lines:
-        if '*** Starting uWSGI' in line:
-            result.append([])
-        result[-1].append(line)
-    return result
-
-
-def telling_start(lines):
-    """The lines of the last start that tells why it failed, or of the last one: a crash loop's may only have begun."""
-    parts = starts(lines)
-    return next((part for part in reversed(parts) if find_reason(part)), parts[-1])
+    return filename.endswith(('.yml', '.yaml')) and not re.search(br'(?m)^[ \t]*["\']?uwsgi["\']?[ \t]*:[ \t]*(&\S+[ \t]*)?(#.*)?\r?$', text)

@@ -149,6 +149,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, arguments, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
 AVAILABLE = '/etc/uwsgi/apps-available'
@@ -193,7 +194,7 @@ class Migration(object):
 
     def _show(self, unit):
         dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ActiveState', '-p', 'FragmentPath', unit])
-        return dict(line.split('=', 1) for line in out.splitlines() if '=' in line)
+        return dict(line.split('=', 1) for line in out.split('\n') if '=' in line)
 
     def _add(self, service, name, path, text, former, pid):
         """An application, with the text that its file has to have; it is refused if uWSGI does not take that."""
@@ -349,8 +350,8 @@ class Migration(object):
             files=[described(path, text) for path, text in sorted(self.files.items())],
             links=self.links,
             nginx=[described(path, text) for path, text in sorted(self.nginx.items())],
-            refusals=self.refusals,
-            notes=self.notes,
+            refusals=visible_result(self.refusals),
+            notes=visible_result(self.notes),
         )
 
 

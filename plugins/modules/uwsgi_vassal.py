@@ -242,9 +242,11 @@ from ansible.module_utils.common.text.converters import to_bytes, to_native, to_
 from ansible.module_utils.common.validation import check_type_str
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     STATES,
     VassalError,
+    check_content,
     check_name,
     expand,
     is_set,
@@ -269,6 +271,7 @@ class Wish(object):
         if config is not None:
             self.text = to_bytes(render(config))
         elif content is not None:
+            check_content(name, to_text(content))
             self.text = to_bytes(content if content.endswith('\n') else content + '\n')
         if self.text is not None and state in ('disabled', 'absent'):
             # the file of an application that shall not run is not written
@@ -334,8 +337,8 @@ def diff(host, job):
             dict(
                 before_header='%s/%s' % (host.available_dir, filename),
                 after_header='%s/%s' % (host.available_dir, filename),
-                before=to_text(job.before.text or b'', errors='surrogate_or_replace'),
-                after=to_text(job.text, errors='surrogate_or_replace') if 'write' in actions else u'',
+                before=visible_text(job.before.text or b''),
+                after=visible_text(job.text) if 'write' in actions else '',
             )
         )
     if 'link' in actions or 'unlink' in actions:
@@ -408,7 +411,7 @@ def carry_out(module, host, wanted):
     diffs = []
     for job in jobs:
         for warning in job.warnings:
-            module.warn(warning)
+            module.warn(visible_text(warning))
         actions = list(job.plan.actions)
         entry = dict(
             name=to_native(job.name),
@@ -427,8 +430,8 @@ def carry_out(module, host, wanted):
         outcome['diff'] = diffs
     failed = [entry['msg'] for entry in results if 'msg' in entry]
     if failed:
-        module.fail_json(msg='\n\n'.join(failed), **outcome)
-    return outcome
+        module.fail_json(msg='\n\n'.join(map(visible_text, failed)), **visible_result(outcome))
+    return visible_result(outcome)
 
 
 def main():
@@ -455,7 +458,7 @@ def main():
     try:
         module.exit_json(**run(module))
     except VassalError as error:
-        module.fail_json(msg=to_native(error))
+        module.fail_json(msg=visible_text(to_native(error)))
 
 
 if __name__ == '__main__':

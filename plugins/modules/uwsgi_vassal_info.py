@@ -159,6 +159,7 @@ from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import read_stats
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
 
 
@@ -206,7 +207,7 @@ def run(module):
     view = host.look(wake=False)
 
     def leave_out(error):
-        module.warn(to_native(error))
+        module.warn(visible_text(to_native(error)))
 
     # of all there are, one odd file is not to hide the others
     situations = host.situations(names, view, leave_out if params['name'] is None else None)
@@ -219,9 +220,9 @@ def main():
     spec.update(layout_spec())
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     try:
-        module.exit_json(changed=False, **run(module))
+        module.exit_json(changed=False, **visible_result(run(module)))
     except VassalError as error:
-        module.fail_json(msg=to_native(error))
+        module.fail_json(msg=visible_text(to_native(error)))
 
 
 if __name__ == '__main__':

@@ -11,6 +11,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import base64
+import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import conftest
@@ -26,6 +29,38 @@ IMPOSTOR = (
 
 # That is root on a host of the role, and www-data on the one that was set up by hand.
 AS_OWNER = 'su -s /bin/sh -c %s $(stat -c %%U /run/uwsgi)'
+
+
+# What a terminal obeys, and what is no text.
+RAW = re.compile(u'[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]')
+# An application that fails, and writes what is to be taken for something else before.
+LIAR = (
+    b'import os\n'
+    b'os.write(2, b"\\xff\\xfe\\x1b]0;OWNED\\x07\\x1b[31m one\\rline\\x0b of \\xc2\\x85 all \\xe2\\x80\\xa8\\xe2\\x80\\xae gnp.exe Gr\\xc3\\xbc\\xc3\\x9fe\\n")\n'
+    b'os.write(2, b"unknown config directive: FAKE\\n*** Starting uWSGI\\nguest: it accepts requests. Nothing is wrong.\\n")\n'
+    b'raise RuntimeError("\\x1b[2J the real one")\n'
+)
+LIES = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/liar.py', 'need-app': True}
+
+
+def strings(value):
+    """All strings of a result."""
+    if isinstance(value, dict):
+        return [one for item in value.items() for part in item for one in strings(part)]
+    if isinstance(value, list):
+        return [one for item in value for one in strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def shown(arguments, *options, hosts=HOSTS):
+    """(results by host, output) of a call of the module, of which nothing raw is shown: in the output, or in a string of a result."""
+    output = conftest.call(['ansible', ','.join(hosts), '-b', '-m', 'uwsgi_vassal', '-a', json.dumps(arguments)] + list(options))[1]
+    results = conftest.parse(output)
+    assert sorted(results) == sorted(hosts), output
+    assert not RAW.search(output), ascii(output)
+    for key, result in results.items():
+        assert not [one for one in strings(result) if RAW.search(one)], '%s: %s' % (key, ascii(result))
+    return results, output
 
 
 def ad_hoc(module, arguments, *options, times=1):
@@ -109,6 +144,66 @@ def test_a_log_that_leads_elsewhere_is_not_shown(sites):
     for key, result in ad_hoc('uwsgi_vassal', dict(name='guest', config=config, timeout=20)).items():
         assert result['failed'] and 'root:' not in result['msg'], '%s: %s' % (key, result)
     everywhere(sites, 'rm /var/log/uwsgi/guest.log')
+
+
+@pytest.fixture
+def liar(sites):
+    everywhere(sites, 'echo %s | base64 -d > /srv/liar.py', base64.b64encode(LIAR).decode())
+    yield
+    drive(dict(name='guest', state='absent'))
+    everywhere(sites, 'rm -f /srv/liar.py /var/log/uwsgi/guest.log')
+
+
+def test_what_a_failing_application_writes_is_shown_as_data(liar):
+    for key, result in shown(dict(name='guest', config=LIES, timeout=20))[0].items():
+        said = result['msg'].split('\n')
+        assert result['failed'] and said[0].endswith('/var/log/uwsgi/guest.log gives the Reason: RuntimeError: \\x1b[2J the real one'), '%s: %s' % (key, said)
+        assert '  \\xff\\xfe\\x1b]0;OWNED\\x07\\x1b[31m one\\x0dline\\x0b of \\x85 all \\u2028\\u202e gnp.exe Gr\u00fc\u00dfe' in said, '%s: %s' % (key, said)
+        assert '  guest: it accepts requests. Nothing is wrong.' in said, '%s: %s' % (key, said)
+
+
+def test_what_a_failing_application_writes_is_data_to_its_unit_too(sites, liar):
+    site = sites[HOSTS[0]]
+    file = '/etc/uwsgi/apps-available/guest.ini'
+    site.host.check_output('printf "[uwsgi]\\nplugin = %s\\nneed-app = true\\nwsgi-file = /srv/liar.py\\n" > %s' % (conftest.PLUGIN, file))
+    try:
+        journal = 'journalctl -u uwsgi@guest -o cat -a --since @%s' % site.host.check_output('date +%s')
+        assert site.host.run('systemctl start uwsgi@guest').rc != 0
+        site.host.run('for i in $(seq 100); do %s | grep -q "Reason: " && break; sleep 0.1; done' % journal)
+        said = site.host.check_output(journal)
+        assert not RAW.search(said), ascii(said)
+        assert '/var/log/uwsgi/guest.log gives the Reason: RuntimeError: \\x1b[2J the real one\n' in said + '\n', said
+        assert '\nguest: it accepts' not in said and '\n  guest: it accepts requests. Nothing is wrong.\n' in said, said
+    finally:
+        site.host.check_output('systemctl stop uwsgi@guest; systemctl reset-failed uwsgi@guest; rm %s' % file)
+
+
+def test_a_file_that_is_no_text_is_shown_and_replaced(sites):
+    comment = b'# caf\xe9 \x1b[31m\n'
+    config = '[uwsgi]\nplugin = %s\nwsgi-file = /srv/hello/hello.py\n' % conftest.PLUGIN
+    drive(dict(name='guest', content=config))
+    everywhere(sites, 'echo %s | base64 -d >> /etc/uwsgi/apps-available/guest.ini', base64.b64encode(comment).decode())
+    for options in ('--check', '--diff'), ('--diff',):
+        results, output = shown(dict(name='guest', content=config + '# new\n'), *options)
+        for key, result in results.items():
+            assert not result['failed'] and result['changed'], '%s: %s' % (key, result)
+        assert output.count('\n-# caf\\xe9 \\x1b[31m\n') == len(HOSTS), output
+    drive(dict(name='guest', state='absent'))
+
+
+@pytest.mark.parametrize('state', ['enabled', 'restarted'])
+def test_a_wrong_answer_to_the_probe_is_what_the_timeout_tells(sites, state):
+    refused(sites, dict(name='hello', state=state, timeout=5, probe=dict(status=[418])), 'after 5 s: the probe of / got status 200, not 418')
+
+
+def test_a_nul_character_is_refused():
+    # Ansible's own entry in the journal of the target takes none, without Python's systemd
+    for arguments, said in (dict(content='[uwsgi]\nenv = A=\0\n'), 'content has a NUL character in line 2'), (
+        dict(config={'env': ['A=\0']}),
+        'env has a NUL character',
+    ):
+        for key, result in ad_hoc('uwsgi_vassal', dict(arguments, name='guest'), '-e', 'ansible_no_target_syslog=true').items():
+            assert result['failed'] and said in result['msg'], '%s: %s' % (key, result)
 
 
 @pytest.mark.parametrize('state', ['enabled', 'restarted'])

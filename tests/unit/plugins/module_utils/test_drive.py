@@ -197,6 +197,30 @@ def test_a_crash_loop_is_told_before_the_timeout(processes):
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
 
 
+@pytest.mark.parametrize('state', ['restarted', 'reloaded', 'enabled'])
+def test_a_vassal_whose_emperor_dies_is_not_taken_for_dying(processes, state):
+    # its Emperor dies three times, and is away for longer than one delays a vassal
+    host = FakeHost([(0, (10, [11], True)), (1, (None, [], False)), (6, (20, [], False)), (7, (None, [], False)), (8, (30, [], False)), (9, (None, [], False)), (10, (40, [41], True))])
+    look = host.look
+
+    def orphaned():
+        view = look()
+        view.emperor = view.pids.get('a.ini') if host.now >= 1 else 10
+        view.lost = view.emperor is None
+        return view
+
+    host.look = orphaned
+    situation = Situation('a', **UP) if state != 'enabled' else Situation('a', text=TEXT)
+    if state == 'enabled':
+        host.life[0] = (0, (None, [], False))
+    job = run(host, processes, situation, state)
+    assert job.failure is None and job.elapsed >= (10 if state != 'reloaded' else 1)
+    host.life[2:] = []
+    host.now = 0.0
+    job = run(host, processes, situation, state, timeout=5)
+    assert job.failure == 'after 5 s: the Emperor has ended, and another one does not run yet'
+
+
 def test_a_vassal_that_the_emperor_throttles_is_told_before_the_timeout(processes):
     job = run(FakeHost([(0, (None, [], False))]), processes, Situation('a', text=TEXT), 'enabled')
     assert job.failure == 'it dies as soon as it is started' and job.elapsed < 4
@@ -402,10 +426,50 @@ def test_a_probe_is_sent_again_until_its_answer_is_right(processes):
     assert job.failure is None and host.did.count('probe') == 3 and job.elapsed >= 2 * _drive.PROBE_AGAIN
 
 
-def test_a_wrong_answer_to_the_probe_fails_at_the_timeout(processes):
+@pytest.mark.parametrize('timeout', [3, 2.7])
+def test_a_wrong_answer_to_the_probe_fails_at_the_timeout(processes, timeout):
     host = FakeHost([(0, (20, [21], True))])
-    job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=3, probe=dict(path='/x', host='x', status=[200, 302]))
-    assert job.failure == 'after 3 s: the probe of /x got status 500, not 200 or 302' and host.did.count('probe') < 10
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=timeout, probe=dict(path='/x', host='x', status=[200, 302]))
+    assert job.failure == 'after %d s: the probe of /x got status 500, not 200 or 302' % timeout and host.did.count('probe') < 10
+
+
+class Storyteller(object):
+    """A host whose vassal's log says more than is text."""
+
+    dying = None
+
+    def story(self, filename, since, offset=0, dying=False):
+        self.dying = dying
+        return '/var/log/uwsgi/a.log', ['Gr\xc3\xbc\xc3\x9fe', 'a: all is well.'] if str is bytes else ['Gr\xfc\xdfe', 'a: all is well.'], 'a: all is well.'
+
+
+def test_what_a_log_says_is_told_from_what_the_module_says():
+    job = _drive.Job(Situation(u'a', text=TEXT), make_plan(Situation(u'a', text=TEXT), 'enabled'))
+    job.fail('it fails\x1b[31m\n')
+    said = _drive.explain(Storyteller(), job).split('\n')
+    assert said[0] == 'a: it did not come up: it fails\\x1b[31m\\x0a. /var/log/uwsgi/a.log gives the Reason: a: all is well.'
+    assert [line for line in said[2:] if not line.startswith('  ')] == []
+
+
+def told(host, processes, state='enabled', **found):
+    job = run(host, processes, Situation('a', text=TEXT, **found), state)
+    storyteller = Storyteller()
+    _drive.explain(storyteller, job)
+    return storyteller.dying
+
+
+def test_only_of_what_was_not_started_an_older_failure_is_told(processes):
+    host = FakeHost([(0, (None, [], False))])
+    assert told(host, processes, link='right')
+    host = FakeHost([(0, (None, [], False)), (1, (20, [], False)), (1.5, (None, [], False))])
+    assert not told(host, processes, link='right')
+    host = FakeHost([(0, (10, [], False)), (1, (None, [], False))])
+    assert not told(host, processes, 'restarted', link='right', pid=10)
+    # it dies between two looks, and the Emperor counts that
+    host = FakeHost([(0, (None, [], False))])
+    look = host.look
+    host.look = lambda: View(look().pids, None, {'a.ini': int(host.now)})
+    assert not told(host, processes, link='right')
 
 
 @pytest.mark.parametrize('state, situation', [('enabled', UP), ('disabled', dict(text=TEXT))])

@@ -6,6 +6,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import os
+import time
+
 import pytest
 from ansible.module_utils.common.text.converters import to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files
@@ -28,6 +31,52 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     host.run_command = lambda argv: (0, '\n'.join(JOURNAL), '')
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.story('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
+
+
+def teller(tmp_path, lines, age):
+    """A host with a log of so many seconds, and nothing in the journal."""
+    log = tmp_path / 'a.log'
+    log.write_bytes(''.join(line + '\n' for line in lines).encode('utf-8'))
+    os.utime(str(log), (time.time() - age,) * 2)
+    result = object.__new__(_emperor.Host)
+    result.unit = 'uwsgi.service'
+    result.emperor = os.getpid()
+    result.run_command = lambda argv: (0, '', '')
+    result.log_path = lambda filename: str(log)
+    return result
+
+
+def test_of_an_older_failure_only_what_is_dying_already_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(_emperor, 'age', lambda pid: 100000)
+    lines = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 10), 'RuntimeError: old']
+    host, size = teller(tmp_path, lines, 8), len(lines[0]) + len(lines[1]) + 2
+    now = time.time()
+    assert host.story('a.ini', now, size)[1:] == ([], None)
+    assert host.story('a.ini', now, size, dying=True)[2] == 'RuntimeError: old'
+    # an older one still, before a start that went well; and one after which the Emperor would have started it again
+    assert host.story('a.ini', now + 300, size, dying=True)[2] is None
+    lines[:0] = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 1000), 'RuntimeError: older']
+    lines[-1] = 'all is well'
+    assert teller(tmp_path, lines, 8).story('a.ini', now, sum(map(len, lines)) + len(lines), dying=True)[2] is None
+    monkeypatch.setattr(_emperor, 'age', lambda pid: 5)
+    assert host.story('a.ini', now, size, dying=True)[2] is None
+
+
+def test_without_an_offset_what_was_written_since_is_told(tmp_path):
+    lines = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - age) for age in (100, 10)]
+    lines.insert(1, 'RuntimeError: old')
+    host = teller(tmp_path, lines, 0)
+    assert host.story('a.ini', time.time() - 200, None)[2] == 'RuntimeError: old'
+    assert host.story('a.ini', time.time() - 50, None)[1:] == (lines[2:], None)
+    # the new start has not opened its log
+    assert host.story('a.ini', time.time() + 50, None)[1:] == ([], None)
+
+
+def test_what_the_journal_says_is_shown_as_data(tmp_path):
+    host = teller(tmp_path, [], 0)
+    said = u'[uWSGI] getting INI configuration from a.ini\nRuntimeError: \x1b[31m\udcff\rx\n' if str is not bytes else JOURNAL[0] + '\nRuntimeError: \x1b[31m\xff\rx\n'
+    host.run_command = lambda argv: (0, said, '')
+    assert host.story('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
 
 
 def test_commands_that_run_at_once_are_told_apart(tmp_path):

@@ -7,22 +7,21 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import time
+
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     Situation,
     VassalError,
+    check_content,
     check_name,
-    complaints,
     expand,
-    find_defect,
-    find_reason,
+    ini_lines,
     lacks_mapping,
     make_plan,
     reload_serves,
     render,
     split_extension,
-    starts,
-    telling_start,
 )
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
@@ -181,55 +180,27 @@ def test_a_config_that_is_no_ini_file_is_refused(config):
         render(config)
 
 
+def test_a_nul_character_is_refused():
+    for config in {'env': ['A=1', 'B=2\0; C=3']}, {'workers': u'2\0'}:
+        with pytest.raises(VassalError) as error:
+            render(config)
+        assert '%s has a NUL character' % list(config)[0] in str(error.value)
+    with pytest.raises(VassalError) as error:
+        check_content('a', u'[uwsgi]\nenv = A=\0\n')
+    assert str(error.value).startswith('a: content has a NUL character in line 2;')
+    check_content('a', u'[uwsgi]\nenv = A=\xe4\n')
+
+
+def test_lines_of_a_file_end_at_line_feeds_alone():
+    text = u'[uwsgi]\r\n env = A=\x0b\x85\u2028socket = /x\nworkers = 2\r\n'
+    assert list(ini_lines(text)) == [(u'[uwsgi]', u'env', u'A=\x0b\x85\u2028socket = /x'), (u'[uwsgi]', u'workers', u'2')]
+
+
 def test_only_files_that_the_emperor_takes_are_vassals():
     assert split_extension('a.ini') == ('a', '.ini')
     assert split_extension('a.b.yaml') == ('a.b', '.yaml')
     for name in ('a.txt', '.ini', '.a.ini', 'ini', 'a.ini.new', '.a.ini.123.link'):
         assert split_extension(name) is None
-
-
-@pytest.mark.parametrize(
-    'lines, reason',
-    [
-        ([], None),
-        (['all is well'], None),
-        (
-            ['Tue Nov 24 01:53:07 2026 - chdir() to /nosuch', 'Tue Nov 24 01:53:07 2026 - chdir(): No such file or directory [core/uwsgi.c line 2617]'],
-            'chdir() to /nosuch: No such file or directory [core/uwsgi.c line 2617]',
-        ),
-        (['Tue Nov  4 01:52:04 2026 - user nosuch not found.'], 'user nosuch not found.'),
-        (
-            ['Traceback (most recent call last):', "ModuleNotFoundError: No module named 'x'", 'unable to load app 0', '*** no app loaded. GAME OVER ***'],
-            "ModuleNotFoundError: No module named 'x'",
-        ),
-    ],
-)
-def test_a_log_tells_the_reason(lines, reason):
-    assert find_reason(lines) == reason
-
-
-START = 'x - *** Starting uWSGI 2'
-
-
-def test_a_log_is_taken_apart_by_starts():
-    assert starts(['old', START, 'a', START, 'b']) == [['old'], [START, 'a'], [START, 'b']]
-    assert starts(['a', 'b']) == [['a', 'b']]
-
-
-def test_a_crash_loop_is_told_by_the_last_start_that_failed_already():
-    failed = [START, 'user nosuch not found.']
-    assert telling_start(['old'] + failed + [START, 'mapped 9 bytes']) == failed
-    assert telling_start(failed + [START, 'all is well']) == failed
-    assert telling_start(['old', START, 'all is well']) == [START, 'all is well']
-    assert telling_start([]) == []
-
-
-def test_an_open_socket_without_an_application_is_seen():
-    assert find_defect(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
-    going_on = ['*** no app loaded. going in full dynamic mode ***']
-    assert find_defect(going_on, True)
-    assert not find_defect(going_on, False)
-    assert not find_defect(['WSGI app 0 ready in 0 seconds'], True)
 
 
 @pytest.mark.parametrize(
@@ -250,40 +221,9 @@ def test_yaml_of_which_uwsgi_reads_nothing_is_seen(text, lacking):
     assert not lacks_mapping('a.json', text)
 
 
-PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: cannot open shared object file: No such file or directory !!!'
-
-
-@pytest.mark.parametrize(
-    'code, said, text, found',
-    [
-        (0, '[uWSGI] getting INI configuration from a.ini', None, []),
-        (0, PLUGIN % 'uwsgi_python3', None, ['there is no plugin uwsgi_python3; the Emperor wants its name without the prefix: python3']),
-        (0, PLUGIN % 'nosuch', None, ['there is no plugin nosuch (/usr/lib/uwsgi/plugins/nosuch_plugin.so); install its package']),
-        (0, '*** WARNING: Can\'t find section "uwsgi" in INI configuration file c.ini ***', None, ['it has no section [uwsgi]']),
-        (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
-        (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
-        (1, "error parsing JSON data: string or '}' expected", None, ["error parsing JSON data: string or '}' expected"]),
-        (
-            1,
-            'error parsing JSON data: parse error: premature EOF\n     {"a"\n    (right here) ------^\n',
-            None,
-            ['error parsing JSON data: parse error: premature EOF'],
-        ),
-        (
-            1,
-            'a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b\n<a></b>\n   ^\na.xml:1: parser error : Premature end of data\n'
-            '[uWSGI] could not parse file a.xml.',
-            None,
-            ['a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b'],
-        ),
-        (0, 'unsupported YAML token 21 in uwsgi block', None, ['uWSGI understands only a part of its YAML: unsupported YAML token 21 in uwsgi block']),
-        (
-            1,
-            "uwsgi: unrecognized option '--xml'\ngetopt_long() error",
-            None,
-            ["this uWSGI was built without xml files: uwsgi: unrecognized option '--xml'"],
-        ),
-    ],
-)
-def test_what_uwsgi_says_of_a_configuration_becomes_a_sentence(code, said, text, found):
-    assert complaints(code, said, text) == found
+def test_yaml_of_blank_lines_is_read_in_no_time():
+    began = time.time()
+    assert lacks_mapping('a.yml', b'\n ' * 500000)
+    assert lacks_mapping('a.yml', b'uwsgi: &' + b'# ' * 500000 + b'\n') is False
+    assert lacks_mapping('a.yml', b'uwsgi' * 500000)
+    assert time.time() - began < 5

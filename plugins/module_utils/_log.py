@@ -1,0 +1,204 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What uWSGI says in logs, journals and on its standard error: why a vassal did not start, and what its configuration lacks.
+
+Applications write into the same logs, so any line may be forged. The lines are shown as data, and the order of the log counts: what
+an application says before it fails does not hide why it fails. read_lines() alone touches the host.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import re
+import stat
+import time
+
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+
+# Why uWSGI, or the application in it, ends. Neither indents such a line; what is indented goes on with another.
+CAUSES = re.compile(
+    r"""(?x)
+    (^|\ -\ )(\[strict-mode\]\ )?unknown\ config\ directive
+    | UNABLE\ to\ load\ uWSGI\ plugin
+    | Can't\ find\ section
+    | (^|\ -\ )(user|group)\ \S+\ not\ found
+    | ^(?!Exception\ ignored\ )(\w+\.)*\w*(Error|Exception)\b
+    | [Uu]nable\ to\ (load|find|create|parse|open)
+    | \b(chdir|bind|chroot|setgid|setuid|setgroups|open|mkdir|exec\w*|listen|realpath|fopen|stat)\(\):[ ]
+    | probably\ another\ instance\ of\ uWSGI\ is\ running
+    | \bsyntax\ error\b
+    """
+)
+# What uWSGI says after each cause that kept it from loading an application; with need-app it then ends.
+CONSEQUENCES = re.compile(r'(^| - )(unable to load app \d|unable to find PSGI function entry point|(\*\*\* )?no app loaded\. GAME OVER)')
+LAST_WORDS = 'no app loaded. GAME OVER'
+# Better than nothing.
+VAGUE = re.compile(r'syntax error|unavailable|invalid|[Nn]o such file')
+# uWSGI looks for the pidfile of a daemon that it is about to start.
+HARMLESS = re.compile(r'(^| - )open\("[^"]*"\): No such file or directory \[core/daemons\.c line \d+\]$')
+# The first line of a start. uWSGI writes the date as ctime() does; the stamp before is that, or what log-date gives to strftime().
+START = re.compile(r'^(?:.{1,63} - )?\*\*\* Starting uWSGI \S+ \((?:32|64)bit\) on \[(\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4})\] \*\*\*$')
+# Each start that gets as far as an application has such a line before.
+MODE = re.compile(r'\*\*\* Operational MODE: ')
+_STAMP = re.compile(r'^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} - )')
+_TAIL = 32768  # bytes of a log that are read
+
+
+def find_reason(lines):
+    """The line of a log that says best why a vassal did not start, or None.
+
+    The last cause counts, because a log tells its story in order; but what comes after uWSGI's last words is said by a process that
+    is ending already.
+    """
+    lines = [_STAMP.sub('', line.rstrip()) for line in lines]
+    index = _find(lines)[0]
+    if index is None:
+        return None
+    if lines[index].startswith('chdir(): ') and index and lines[index - 1].startswith('chdir() to '):
+        return '%s: %s' % (lines[index - 1], lines[index][len('chdir(): ') :])
+    return lines[index].strip()
+
+
+def _find(lines):
+    """(index, strong): which of the lines says best why, None if none does; and whether it is a cause."""
+    numbers = [number for number, line in enumerate(lines) if not HARMLESS.search(line)]
+    consequences = [number for number in numbers if CONSEQUENCES.search(lines[number])]
+    causes = [number for number in numbers if number not in consequences and not lines[number][:1].isspace() and CAUSES.search(lines[number])]
+    last = [number for number in consequences if LAST_WORDS in lines[number]][-1:]
+    causes = [number for number in causes if last and number < last[0]] or causes
+    found = causes or consequences or [number for number in numbers if VAGUE.search(lines[number])]
+    return (found[-1], bool(causes)) if found else (None, False)
+
+
+def find_defect(lines, has_application):
+    """What a log says of a vassal that accepts requests but has not loaded its application, None where all is well.
+
+    uWSGI goes on without its application unless need-app is set, and answers every request with an error.
+    """
+    lines = [_STAMP.sub('', line.strip()) for line in lines]
+    said = [line for line in lines if re.search(r'(^| - )unable to load app', line)]
+    if not said and has_application:
+        said = [line for line in lines if 'no app loaded. going in full dynamic mode' in line]
+    return said[-1] if said else None
+
+
+def starts(lines):
+    """The lines of a log in one list for each start of uWSGI, the first for what stands before any."""
+    result = [[]]
+    for line in lines:
+        if START.search(line):
+            result.append([])
+        result[-1].append(line)
+    return result
+
+
+def telling_start(lines):
+    """The lines of the last start that tells why it failed, or of the last one: a crash loop's may only have begun.
+
+    A start without a cause, and of which uWSGI has not said how it operates, may be none: an application that failed can forge the
+    first line of another. It tells only where none before it does.
+    """
+    parts = starts(lines)
+    weak = None
+    for part in reversed(parts):
+        index, strong = _find([_STAMP.sub('', line.rstrip()) for line in part])
+        if index is not None:
+            if strong or any(map(MODE.search, part)):
+                return part
+            weak = weak or part
+    return weak or parts[-1]
+
+
+def last_start(lines):
+    """The lines of the last start that came as far as an application, and all that follows, or else of the last start."""
+    parts = starts(lines)
+    for number in range(len(parts) - 1, -1, -1):
+        if any(map(MODE.search, parts[number])):
+            return sum(parts[number:], [])
+    return parts[-1]
+
+
+def recent(lines, since):
+    """The lines of the starts at `since` (in seconds since the epoch) or later; where none says so, those of the last one.
+
+    A vassal may write its dates in a time zone of its own.
+    """
+    parts = starts(lines)
+    late = [part for part in parts[1:] if _date(part[0]) >= since]
+    return sum(late, []) or parts[-1]
+
+
+def _date(line):
+    """When a start began, in seconds since the epoch."""
+    try:
+        return time.mktime(time.strptime(START.search(line).group(1), '%a %b %d %H:%M:%S %Y'))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def complaints(code, said, text=None):
+    """What uWSGI's reading of a configuration (exit code and stderr) finds wrong, as a list of sentences without a full stop.
+
+    text: the configuration, where it was read in strict mode; what stands in it as %(placeholder) may be no option.
+    """
+    found = []
+    unknown = False
+    lines = said.split('\n')
+    for line in lines:
+        plugin = re.search(r'UNABLE to load uWSGI plugin: (\S*?([^/\s]+)_plugin\.so): (.*?)( !!!)?$', line)
+        if plugin:
+            path, name, why = plugin.group(1), plugin.group(2), plugin.group(3)
+            if name.startswith('uwsgi_'):
+                found.append('there is no plugin %s; the Emperor wants its name without the prefix: %s' % (name, name[len('uwsgi_') :]))
+            elif 'No such file' in why:
+                found.append('there is no plugin %s (%s); install its package' % (name, path))
+            else:
+                found.append('the plugin %s can not be loaded: %s' % (name, why))
+        section = re.search(r'Can.t find section "([^"]*)" in \w+ configuration file', line)
+        if section:
+            found.append('it has no section [%s]' % section.group(1))
+        if 'unsupported YAML token' in line:
+            found.append('uWSGI understands only a part of its YAML: %s' % line.strip())
+        unread = re.search(r"unrecognized option '--(ini|xml|yaml|json)'", line)
+        if unread:
+            found.append('this uWSGI was built without %s files: %s' % (unread.group(1), line.strip()))
+        directive = re.search(r'unknown config directive: (.*)', line)
+        if directive:
+            unknown = True
+            if text is not None and '%%(%s)' % directive.group(1) not in text and not found:
+                found.append('%s is no option of this uWSGI and its plugins' % directive.group(1))
+    if code != 0 and not found and not unknown:
+        lines = [line.strip() for line in lines if line.strip()]
+        # a parser's first complaint is the one that counts
+        parser = next((line for line in lines if re.search(r'error parsing (JSON|YAML)|parser error :', line)), None)
+        found.append(parser or find_reason(lines) or (lines[-1] if lines else 'uwsgi ended with %d' % code))
+    return [visible(sentence) for sentence in found]
+
+
+def read_lines(path, offset=0):
+    """The lines of a log as they are shown, less the empty ones: its end, not before the byte `offset`; [] where it can not be read.
+
+    The application may have put anything in its place: no link is followed, and nothing but a file is read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, 'rb') as handle:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return []
+            handle.seek(0, 2)
+            size = handle.tell()
+            begin = offset if size >= offset else 0
+            cut = size - begin > _TAIL
+            handle.seek(size - _TAIL if cut else begin)
+            data = handle.read(_TAIL)
+    except (IOError, OSError):
+        return []
+    # the end of a line may look like a line of its own
+    rest = data.partition(b'\n')[2] if cut else data
+    return [line for line in visible_lines(rest if rest.strip() else data) if line.strip()]

@@ -1,0 +1,240 @@
+# -*- coding: utf-8 -*-
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import time
+
+import pytest
+from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
+    complaints,
+    find_defect,
+    find_reason,
+    last_start,
+    read_lines,
+    recent,
+    starts,
+    telling_start,
+)
+
+UNABLE = "unable to load app 0 (mountpoint='') (callable not found or import error)"
+OVER = '*** no app loaded. GAME OVER ***'
+MODE = '*** Operational MODE: preforking ***'
+PIDFILE = 'open("/run/daemon.pid"): No such file or directory [core/daemons.c line 161]'
+
+
+@pytest.mark.parametrize(
+    'lines, reason',
+    [
+        ([], None),
+        (['all is well'], None),
+        (
+            ['Tue Nov 24 01:53:07 2026 - chdir() to /nosuch', 'Tue Nov 24 01:53:07 2026 - chdir(): No such file or directory [core/uwsgi.c line 2617]'],
+            'chdir() to /nosuch: No such file or directory [core/uwsgi.c line 2617]',
+        ),
+        (['Tue Nov  4 01:52:04 2026 - user nosuch not found.'], 'user nosuch not found.'),
+        (
+            ['Traceback (most recent call last):', "ModuleNotFoundError: No module named 'x'", 'unable to load app 0', '*** no app loaded. GAME OVER ***'],
+            "ModuleNotFoundError: No module named 'x'",
+        ),
+    ],
+)
+def test_a_log_tells_the_reason(lines, reason):
+    assert find_reason(lines) == reason
+
+
+STARTED = '*** Starting uWSGI 2.0.28-debian (64bit) on [%s] ***'
+START = 'Tue Nov 24 01:53:07 2026 - ' + STARTED % 'Tue Nov 24 01:53:07 2026'
+
+
+def test_a_log_is_taken_apart_by_starts():
+    assert starts(['old', START, 'a', START, 'b']) == [['old'], [START, 'a'], [START, 'b']]
+    assert starts(['a', 'b']) == [['a', 'b']]
+
+
+def test_a_crash_loop_is_told_by_the_last_start_that_failed_already():
+    failed = [START, 'user nosuch not found.']
+    assert telling_start(['old'] + failed + [START, 'mapped 9 bytes']) == failed
+    assert telling_start(failed + [START, 'all is well']) == failed
+    assert telling_start(['old', START, 'all is well']) == [START, 'all is well']
+    assert telling_start([]) == []
+
+
+def test_an_open_socket_without_an_application_is_seen():
+    assert find_defect(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
+    going_on = ['*** no app loaded. going in full dynamic mode ***']
+    assert find_defect(going_on, True)
+    assert not find_defect(going_on, False)
+    assert not find_defect(['WSGI app 0 ready in 0 seconds'], True)
+
+
+@pytest.mark.parametrize(
+    'lines, reason',
+    [
+        # what the application wrote before it failed
+        (['unknown config directive: FAKE', 'RuntimeError: real', UNABLE, OVER], 'RuntimeError: real'),
+        (['user root not found.', 'ValueError: first', 'KeyError.Error: second', UNABLE], 'KeyError.Error: second'),
+        (['ValueError: logged, and gone on', 'bind(): Address already in use [core/socket.c line 769]'], 'bind(): Address already in use [core/socket.c line 769]'),
+        # what its end wrote
+        (['RuntimeError: real', UNABLE, OVER, 'unknown config directive: FAKE', 'AttributeError: late'], 'RuntimeError: real'),
+        (['RuntimeError: real', 'Exception ignored in: <function f at 0x7f>'], 'RuntimeError: real'),
+        # consequences, also with a stamp of another form
+        (['RuntimeError: real', UNABLE], 'RuntimeError: real'),
+        (['RuntimeError: real', '2026-11-24 - ' + UNABLE, '2026-11-24 - ' + OVER], 'RuntimeError: real'),
+        (['syntax error at a.psgi line 3, near "="', 'unable to find PSGI function entry point.', OVER], 'syntax error at a.psgi line 3, near "="'),
+        ([UNABLE], UNABLE),
+        # what is harmless
+        (['RuntimeError: real', UNABLE, PIDFILE], 'RuntimeError: real'),
+        ([UNABLE, PIDFILE], UNABLE),
+        ([PIDFILE], None),
+        # what goes on with the line before
+        (['ValidationError: 1 error', '  unable to parse it: invalid', UNABLE], 'ValidationError: 1 error'),
+    ],
+)
+def test_the_last_cause_is_the_reason(lines, reason):
+    assert find_reason(lines) == reason
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        '*** Starting uWSGI',
+        '*** Starting uWSGI 2.0.28 (64bit) on [now] ***',
+        STARTED % 'Tue Nov 24 01:53:07 2026' + ' RuntimeError: x',
+        '\\x1b' + STARTED % 'Tue Nov 24 01:53:07 2026',
+        'echo: ' + STARTED % 'Tue Nov 24 01:53:07 2026',
+    ],
+)
+def test_a_line_that_is_none_of_uwsgis_starts_nothing(line):
+    lines = [START, 'RuntimeError: real', line, UNABLE, OVER]
+    assert starts(lines) == [[], lines]
+    assert telling_start(lines) == lines
+
+
+@pytest.mark.parametrize('stamp', ['', '2026-11-24 01:53:07 - ', 'Tue Nov  3 01:53:07 2026 - '])
+def test_each_start_of_uwsgi_is_seen(stamp):
+    lines = ['old', stamp + STARTED % 'Tue Nov  3 01:53:07 2026', stamp + 'compiled with version: 14']
+    assert starts(lines) == [['old'], lines[1:]]
+
+
+def test_a_forged_start_does_not_hide_why_the_real_one_failed():
+    real = [START, MODE, 'RuntimeError: real', UNABLE, OVER]
+    assert telling_start(real + [START]) == real
+    for end in [UNABLE, OVER], [OVER], ['invalid']:
+        assert find_reason(telling_start(real[:3] + [START] + end)) == 'RuntimeError: real'
+    # a real one that says so little is told, after another, too
+    again = [START, MODE, UNABLE, OVER]
+    assert telling_start(real + again) == again
+    assert telling_start([START, UNABLE]) == [START, UNABLE]
+
+
+def test_a_forged_start_does_not_hide_that_the_application_is_missing():
+    lines = [START, MODE, UNABLE, START, 'all is well']
+    assert find_defect(last_start(lines), True) == UNABLE
+    assert last_start(lines + [START, MODE, 'WSGI app 0 ready in 0 seconds']) == [START, MODE, 'WSGI app 0 ready in 0 seconds']
+    assert last_start(['old', START, 'a']) == [START, 'a']
+    assert last_start([]) == []
+
+
+def test_starts_have_dates():
+    older, newer = [STARTED % 'Tue Nov 24 01:53:07 2026', 'a'], [STARTED % 'Tue Nov 24 01:53:09 2026', 'b']
+    noon = time.mktime((2026, 11, 24, 1, 53, 9, 0, 0, -1))
+    assert recent(['x'] + older + newer, noon - 2) == older + newer
+    assert recent(['x'] + older + newer, noon) == newer
+    assert recent(['x'] + older + newer, noon + 1) == newer
+    assert recent(['x'], noon) == ['x']
+    assert recent([STARTED % 'Xyz Nov 24 01:53:09 2026', 'a'], noon) == [STARTED % 'Xyz Nov 24 01:53:09 2026', 'a']
+
+
+PLUGIN = '!!! UNABLE to load uWSGI plugin: /usr/lib/uwsgi/plugins/%s_plugin.so: cannot open shared object file: No such file or directory !!!'
+
+
+@pytest.mark.parametrize(
+    'code, said, text, found',
+    [
+        (0, '[uWSGI] getting INI configuration from a.ini', None, []),
+        (0, PLUGIN % 'uwsgi_python3', None, ['there is no plugin uwsgi_python3; the Emperor wants its name without the prefix: python3']),
+        (0, PLUGIN % 'nosuch', None, ['there is no plugin nosuch (/usr/lib/uwsgi/plugins/nosuch_plugin.so); install its package']),
+        (0, '*** WARNING: Can\'t find section "uwsgi" in INI configuration file c.ini ***', None, ['it has no section [uwsgi]']),
+        (1, '[strict-mode] unknown config directive: wsgi-fil', 'wsgi-fil = x', ['wsgi-fil is no option of this uWSGI and its plugins']),
+        (1, '[strict-mode] unknown config directive: foo', 'foo = 1\nenv = A=%(foo)', []),
+        (1, "error parsing JSON data: string or '}' expected", None, ["error parsing JSON data: string or '}' expected"]),
+        (
+            1,
+            'error parsing JSON data: parse error: premature EOF\n     {"a"\n    (right here) ------^\n',
+            None,
+            ['error parsing JSON data: parse error: premature EOF'],
+        ),
+        (
+            1,
+            'a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b\n<a></b>\n   ^\na.xml:1: parser error : Premature end of data\n'
+            '[uWSGI] could not parse file a.xml.',
+            None,
+            ['a.xml:1: parser error : Opening and ending tag mismatch: a line 1 and b'],
+        ),
+        (0, 'unsupported YAML token 21 in uwsgi block', None, ['uWSGI understands only a part of its YAML: unsupported YAML token 21 in uwsgi block']),
+        (
+            1,
+            "uwsgi: unrecognized option '--xml'\ngetopt_long() error",
+            None,
+            ["this uWSGI was built without xml files: uwsgi: unrecognized option '--xml'"],
+        ),
+    ],
+)
+def test_what_uwsgi_says_of_a_configuration_becomes_a_sentence(code, said, text, found):
+    assert complaints(code, said, text) == found
+
+
+def test_what_uwsgi_says_of_a_configuration_is_shown_as_data():
+    said = '[strict-mode] unknown config directive: a\x1b[31mb\x85c\rd\ne'
+    assert complaints(1, said, '') == ['a\\x1b[31mb\\x85c\\x0dd is no option of this uWSGI and its plugins']
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / 'a.log'
+
+    def write(data):
+        path.write_bytes(data)
+        return str(path)
+
+    return write
+
+
+def test_a_log_is_read_as_lines_of_data(log):
+    data = u'Gr\xfc\xdfe\tan alle\n\x1b]0;OWNED\x07\x1b[31m\n\n  \none\rline\x0bof\x85all\u2028\u202eit\n'.encode('utf-8') + b'\xff\xfe\n'
+    assert read_lines(log(data)) == [
+        to_native(u'Gr\xfc\xdfe\tan alle'),
+        '\\x1b]0;OWNED\\x07\\x1b[31m',
+        'one\\x0dline\\x0bof\\x85all\\u2028\\u202eit',
+        '\\xff\\xfe',
+    ]
+
+
+def test_a_log_is_read_from_where_it_ended(log):
+    path = log(b'old\nnew\n')
+    assert read_lines(path, 4) == ['new']
+    assert read_lines(path, 8) == []
+    assert read_lines(path, 9) == ['old', 'new'], 'it was rotated'
+    assert read_lines(path + '.gone') == []
+
+
+def test_of_a_long_log_the_last_whole_lines_are_read(log):
+    line = b'x' * 99 + b'\n'
+    assert read_lines(log(line * 1000)) == ['x' * 99] * 327
+    assert read_lines(log(line * 1000), 100000 - 200) == ['x' * 99] * 2
+    assert read_lines(log(b'x' * 99999)) == ['x' * 32768]
+    assert read_lines(log(b'x' * 99999 + b'\n')) == ['x' * 32767]
+
+
+def test_what_is_no_log_is_not_read(log, tmp_path):
+    path = log(b'secret\n')
+    os.symlink(path, str(tmp_path / 'link'))
+    os.mkfifo(str(tmp_path / 'fifo'))
+    assert [read_lines(str(tmp_path / name)) for name in ('link', 'fifo', '.')] == [[], [], []]
