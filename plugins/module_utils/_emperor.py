@@ -22,8 +22,9 @@ import stat
 import subprocess
 import time
 
-from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Access, Unclear, scan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
@@ -120,20 +121,87 @@ def run_all(commands):
         return command.returncode, out, err
 
     running, ended = [], []
-    for argv, cwd in commands:
-        if len(running) == os.sysconf('SC_NPROCESSORS_ONLN'):
-            ended.append(end(running.pop(0)))
-        running.append(
-            subprocess.Popen(  # pylint: disable=ansible-bad-function
-                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd=cwd
+    # uWSGI reads from its stdin when a configuration says so, and with log-master when it ends
+    with open(os.devnull, 'rb') as nothing:
+        for argv, cwd in commands:
+            if len(running) == os.sysconf('SC_NPROCESSORS_ONLN'):
+                ended.append(end(running.pop(0)))
+            running.append(
+                subprocess.Popen(  # pylint: disable=ansible-bad-function
+                    argv, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd=cwd
+                )
             )
-        )
-    return ended + [end(command) for command in running]
+        return ended + [end(command) for command in running]
 
 
 def blocks(shown):
     """What `systemctl show` prints of several units, as a dict of properties for each."""
     return [dict(line.split('=', 1) for line in block.split('\n') if '=' in line) for block in shown.split('\n\n')]
+
+
+def _native(words):
+    """Words as the scan has them, for uWSGI and for sentences."""
+    return [to_native(word.encode('latin-1')) for word in words]
+
+
+def _latin(path):
+    """A path as the scan has it: each byte a character."""
+    return to_bytes(path).decode('latin-1')
+
+
+class Staging(Access):
+    """What the scan of configurations reads, and a directory of our own for what it writes."""
+
+    limit = 1 << 20
+
+    def __init__(self, directory='/'):
+        self.root = None
+        self.count = 0
+        self.environment = dict((_latin(key), _latin(value)) for key, value in os.environ.items())
+        self.hostname = _latin(os.uname()[1])
+        self.enter(directory)
+
+    def enter(self, directory):
+        """Sets the directory in which uWSGI would run."""
+        self.directory = _latin(directory)
+
+    def read(self, path):
+        path = path.encode('latin-1')
+        if not os.path.exists(path):
+            return None
+        if not os.path.isfile(path):
+            # to open a fifo would wait for whoever writes it
+            raise Unclear('it is no regular file')
+        text = _read(path, self.limit + 1)
+        if text is None:
+            raise Unclear('it can not be read')
+        if len(text) > self.limit:
+            raise Unclear('it is too long')
+        return text.decode('latin-1')
+
+    def is_directory(self, path):
+        return os.path.isdir(path.encode('latin-1'))
+
+    def real(self, path):
+        path = path.encode('latin-1')
+        return (path if os.path.islink(path) else os.path.realpath(path)).decode('latin-1')
+
+    def stage(self, name, text):
+        if self.root is None:
+            self.root = _files.stage()
+        # one directory for each, as their names count
+        self.count += 1
+        directory = '%s/%d' % (self.root, self.count)
+        os.mkdir(directory, 0o700)
+        path = _latin(directory) + u'/' + name
+        with open(path.encode('latin-1'), 'wb') as handle:
+            handle.write(text.encode('latin-1'))
+        return path
+
+    def clear(self):
+        if self.root is not None:
+            shutil.rmtree(self.root)
+            self.root = None
 
 
 class View(object):
@@ -173,7 +241,8 @@ class Host(object):
         self._others = set()
         self.settings = {}
         self.stats_address = None
-        self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options)
+        self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options, what was left out)
+        self.left_out_of_settings = []  # sentences
         self._find()
 
     # the Emperor
@@ -265,15 +334,22 @@ class Host(object):
             binary = argv[0]
         self.binary = binary
         settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'master']
-        self.settings = self._get([([binary] + argv[1:], '/')], settings)[0][2]
+        staging = Staging()
+        try:
+            found = scan([_latin(word) for word in argv[1:]], staging)
+            self.settings = self._get([([binary] + _native(found.arguments), '/')], settings)[0][2]
+            self.left_out_of_settings = ['%s: %s' % (self.unit, _native([said])[0]) for said in found.tell()]
+        finally:
+            staging.clear()
 
     binary = '/usr/bin/uwsgi-core'
 
     @staticmethod
     def _get(commands, options):
         """(exit code, stderr, values by option) of uWSGI's own parser, which ends before it starts anything, for each command and its directory."""
-        # an option that is not set prints nothing, a flag an empty line: marks keep the values apart
-        asking = ['--set-ph', 'uwsgi-vassal-mark=' + _MARK]
+        # an option that is not set prints nothing, a flag an empty line: marks keep the values apart; with vacuum it would remove, when
+        # it exits, pidfiles and stats sockets of what runs
+        asking = ['--set', 'vacuum=false', '--set-ph', 'uwsgi-vassal-mark=' + _MARK]
         for option in options:
             asking += ['--get', 'uwsgi-vassal-mark', '--get', option]
         try:
@@ -301,7 +377,7 @@ class Host(object):
         if not os.path.exists(self.binary):
             return []
         self.read([(filename, text)], strict)
-        found, options = self._readings[filename, text]
+        found, options = self._readings[filename, text][:2]
         return found + self._unmakable(filename, options)
 
     @staticmethod
@@ -319,42 +395,53 @@ class Host(object):
     def read(self, files, strict=True):
         """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.
 
+        uWSGI is given nothing that it would execute; left_out() tells what that was.
         What it finds is kept for options() and lint(): to read hundreds at once takes a fraction of the time.
         """
         files = [one for one in files if one not in self._readings]
-        staged = None
-        if any(text is not None for dummy, text in files):
-            staged = _files.stage()
+        staging = Staging()
         try:
-            commands = []
-            for filename, text in files:
-                command, directory = self._command(filename), staged
-                if text is None:
-                    directory = self.enabled_dir if os.path.exists('%s/%s' % (self.enabled_dir, filename)) else self.available_dir
-                else:
-                    with open('%s/%s' % (staged, filename), 'wb') as handle:
-                        handle.write(text)
-                    command[1:1] = ['--strict'] * strict
-                commands.append((command, directory))
-            for (filename, text), (dummy, directory), result in zip(files, commands, self._get(commands, OPTIONS)):
-                found, options = self._judge(filename, text, directory, result, strict)
-                if lacks_mapping(filename, _read('%s/%s' % (directory, filename)) or b''):
-                    found.append(NO_MAPPING)
-                self._readings[filename, text] = found, options
+            looks = [self._harmless(filename, text, strict, staging) for filename, text in files]
+            asked = [look for look in looks if look[0]]
+            results = dict(zip(map(id, asked), self._get([look[:2] for look in asked], OPTIONS)))
+            for (filename, text), look in zip(files, looks):
+                dummy, directory, found = look
+                wrong, options = self._judge(text, look, results.get(id(look), (0, '', {})), strict)
+                if lacks_mapping(filename, (_read('%s/%s' % (directory, filename)) or b'') if text is None else text):
+                    wrong.append(NO_MAPPING)
+                self._readings[filename, text] = wrong, options, _native(found.tell())
         finally:
-            if staged:
-                shutil.rmtree(staged)
+            staging.clear()
 
-    def _judge(self, filename, text, directory, result, strict):
+    def _harmless(self, filename, text, strict, staging):
+        """(command, directory, Scan) by which uWSGI is asked what a file or a text says, and executes nothing of it; None for the command if it can't be."""
+        enabled = os.path.exists('%s/%s' % (self.enabled_dir, filename))
+        directory = self.enabled_dir if enabled or text is not None and os.path.isdir(self.enabled_dir) else self.available_dir
+        staging.enter(directory)
+        command = self._command(filename)
+        path = os.path.realpath('%s/%s' % (self.enabled_dir, filename)) if enabled else '%s/%s' % (self.available_dir, filename)
+        found = scan([_latin(word) for word in command[1:]], staging, None if text is None else text.decode('latin-1'), _latin(path))
+        if found.arguments is None:
+            return None, directory, found
+        command[1:] = _native(found.arguments)
+        if text is not None and found.exact:
+            command[1:1] = ['--strict'] * strict
+        return command, directory, found
+
+    def _judge(self, text, look, result, strict):
         """(complaints, options) of a file or a text, by the `result` of its first reading; of a text in strict mode also of misspelt options."""
+        command, directory, scanned = look
         rc, err, options = result
+        if command is None or not scanned.exact:
+            # what was left out may be what is missed
+            return [], options
         if text is None:
             return complaints(rc, err), options
         text = to_native(text, errors='surrogate_or_replace')
         found = complaints(rc, err, text)
         if rc != 0 and strict:
             # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder
-            command = self._command(filename)
+            command = [word for word in command if word != '--strict']
             rc, err, options = self._get([(command, directory)], OPTIONS)[0]
             lenient = complaints(rc, err)
             if lenient:
@@ -363,6 +450,13 @@ class Host(object):
                 rc, err, dummy = self._get([(command[:1] + ['--autoload', '--strict'] + command[1:], directory)], OPTIONS)[0]
                 found = complaints(rc, err, text)
         return found, options
+
+    def left_out(self, filename):
+        """What was not looked at, or not asked of uWSGI, when a vassal's file or a text for it was read: sentences without a full stop."""
+        result = []
+        for one in sorted((key for key in self._readings if key[0] == filename), key=lambda key: key[1] is not None):
+            result.extend(said for said in self._readings[one][2] if said not in result)
+        return result
 
     def included(self):
         """The files that the Emperor adds to a vassal's own, as uWSGI's arguments in pairs."""

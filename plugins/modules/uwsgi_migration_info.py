@@ -202,6 +202,7 @@ class Migration(object):
             self.refusals.append('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, former, ENABLED))
         for problem in self.host.lint(os.path.basename(path), to_bytes(text), strict=False):
             self.refusals.append('%s: %s: %s.' % (name, path, problem))
+        self.notes += ['%s: %s.' % (name, sentence) for sentence in self.host.left_out(os.path.basename(path))]
         if pid is None:
             self.refusals.append('%s: it is enabled (%s), but does not run: start it, or remove it there.' % (name, former))
         self.applications.append(dict(name=name, service=service, path=path, changed=False, pid=pid))

@@ -409,9 +409,13 @@ def carry_out(module, host, wanted):
         lint(host, jobs)
     results = []
     diffs = []
+    for sentence in host.left_out_of_settings:
+        module.warn(visible_text(sentence + '.'))
     for job in jobs:
         for warning in job.warnings:
             module.warn(visible_text(warning))
+        for sentence in host.left_out(job.filename):
+            module.warn(visible_text('%s: %s.' % (to_native(job.name), sentence)))
         actions = list(job.plan.actions)
         entry = dict(
             name=to_native(job.name),

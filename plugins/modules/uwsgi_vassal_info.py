@@ -212,6 +212,11 @@ def run(module):
     # of all there are, one odd file is not to hide the others
     situations = host.situations(names, view, leave_out if params['name'] is None else None)
     host.read([(situation.filename, None) for situation in situations if situation.text is not None])
+    for sentence in host.left_out_of_settings:
+        module.warn(sentence + '.')
+    for situation in situations:
+        for sentence in host.left_out(situation.filename):
+            module.warn('%s: %s.' % (to_native(situation.name), sentence))
     return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])
 
 

@@ -99,8 +99,9 @@ def host(tmp_path, monkeypatch):
             echo "$@" >> %s/calls
             case " $* " in *" --strict "*) grep -q wrong "$3" && { echo "unknown config directive: wrong" >&2; exit 1; };; esac
             while [ $# -gt 0 ]; do
+                [ "$1" != --ini ] || file=$2
                 if [ "$1" = --get ]; then
-                    case $2 in uwsgi-vassal-mark) echo '%s';; logto) echo "$PWD";; esac
+                    case $2 in uwsgi-vassal-mark) echo '%s';; logto) (cd "$(dirname "$file")"; pwd);; esac
                     shift
                 fi
                 shift
