@@ -16,6 +16,7 @@ __metaclass__ = type
 
 import errno
 import fcntl
+import grp
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ import tempfile
 import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
@@ -47,7 +50,8 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server',
+    'autoload', 'chdir', 'cheap', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats',
+    'stats-server', 'uid',
 )  # fmt: skip
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
 OTHER_EMPEROR = 'uwsgi-emperor.service'
@@ -112,6 +116,15 @@ def owner(pid):
         return os.stat('/proc/%d' % pid).st_uid
     except OSError:
         return None
+
+
+def credentials(pid):
+    """(user ID, group IDs, its own first) with which a process opens files, None for a dead one."""
+    found = dict(line.split(b':', 1) for line in (_read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
+    if b'Uid' not in found:
+        return None
+    # the last of each four is the one for files
+    return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
 
 
 def resident(pid):
@@ -181,6 +194,8 @@ class Host(object):
         self.why_down = None
         self._others = set()
         self.settings = {}
+        self.env_dir = os.path.dirname(self.available_dir) + '/apps-env'
+        self._hidden = {}  # file name -> values of its environment, also former ones
         self.stats_address = None
         self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options)
         self._find()
@@ -273,10 +288,12 @@ class Host(object):
         except OSError:
             binary = argv[0]
         self.binary = binary
-        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'master']
+        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'emperor-tyrant', 'master']
         self.settings = self._get([([binary] + argv[1:], '/')], settings)[0][2]
 
     binary = '/usr/bin/uwsgi-core'
+    env_dir = '/etc/uwsgi/apps-env'
+    _hidden = {}
 
     @staticmethod
     def _get(commands, options):
@@ -297,10 +314,20 @@ class Host(object):
             found.append((rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)))
         return found
 
-    def options(self, filename):
-        """What a vassal's file and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
-        self.read([(filename, None)])
-        return self._readings[filename, None][1]
+    def options(self, filename, text=None):
+        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
+        self.read([(filename, text)])
+        return self._readings[filename, text][1]
+
+    def group(self, filename, text=None):
+        """The ID of the group as which a vassal's file, or the text that it would get, has it run; None where that can't be told."""
+        options = self.options(filename, text)
+        gid = options.get('gid', '0')
+        try:
+            return int(gid) if gid.isdigit() else grp.getgrnam(gid).gr_gid if options else None
+        except KeyError:
+            # uWSGI will say so
+            return None
 
     def lint(self, filename, text=None, strict=True):
         """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences.
@@ -699,35 +726,95 @@ class Host(object):
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
-        return Situation(name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.shared)
+        env = self.env_path(filename)
+        return Situation(
+            name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.shared,
+            access=self._access(path), credentials=credentials(pid) if pid else None, env=_read(env), env_access=self._access(env),
+        )  # fmt: skip
 
-    def write(self, filename, text, mtime):
-        """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
-        path = '%s/%s' % (self.available_dir, filename)
-        path = os.path.realpath(path)
-        mode, owner = 0o644, None
+    @staticmethod
+    def _access(path):
+        """(mode, user ID, group ID) of a file, None where it is not there."""
         try:
             found = os.stat(path)
-            mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
         except OSError:
-            pass
-        descriptor, temporary = tempfile.mkstemp(prefix='.%s.' % filename, suffix='.new', dir=os.path.dirname(path))
+            return None
+        return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+    def write(self, filename, text, mtime, access=None):
+        """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
+        path = os.path.realpath('%s/%s' % (self.available_dir, filename))
+        self._place(path, text, access or self._access(path) or (MODE, 0, 0), mtime)
+        self._readings.pop((filename, None), None)
+        if (filename, text) in self._readings:
+            self._readings[filename, None] = self._readings[filename, text]
+
+    @staticmethod
+    def _place(path, text, access, mtime=None):
+        """Writes a file beside its place and renames it; no other user may read it for a moment."""
+        descriptor, temporary = tempfile.mkstemp(prefix='.%s.' % os.path.basename(path), suffix='.new', dir=os.path.dirname(path))
         try:
             with os.fdopen(descriptor, 'wb') as handle:
+                os.fchown(handle.fileno(), *access[1:])
+                os.fchmod(handle.fileno(), access[0])
                 handle.write(text)
                 handle.flush()
-                os.fchmod(handle.fileno(), mode)
-                if owner:
-                    os.fchown(handle.fileno(), *owner)
                 os.fsync(handle.fileno())
-            os.utime(temporary, (mtime, mtime))
+            if mtime is not None:
+                os.utime(temporary, (mtime, mtime))
             os.rename(temporary, path)
         except Exception:
             os.unlink(temporary)
             raise
-        self._readings.pop((filename, None), None)
-        if (filename, text) in self._readings:
-            self._readings[filename, None] = self._readings[filename, text]
+
+    def set_access(self, path, access):
+        """Gives a file its owner, group and mode. In between it is open to nobody to whom it is not open before or after."""
+        descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise VassalError('%s is no regular file any more' % path)
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & access[0])
+            os.fchown(descriptor, *access[1:])
+            os.fchmod(descriptor, access[0])
+        finally:
+            os.close(descriptor)
+
+    # the environment
+
+    def env_path(self, filename):
+        """The file of a vassal's environment, which is an INI file whatever its own is."""
+        return '%s/%s.ini' % (self.env_dir, split_extension(filename)[0])
+
+    def write_env(self, filename, text, access=None):
+        """Puts the file of a vassal's environment in place, or removes it where there is no text."""
+        path = self.env_path(filename)
+        self._hidden.setdefault(filename, set()).update(self._env_values(text), self._env_values(_read(path)))
+        if not text:
+            self._remove(path)
+            return
+        if not os.path.isdir(self.env_dir):
+            os.mkdir(self.env_dir)
+            os.chmod(self.env_dir, 0o755)
+        self._place(path, text, access or (MODE, 0, 0))
+
+    def check_env(self, name):
+        """Raises VassalError where the defaults do not have uWSGI read the environment."""
+        files = [value for dummy, value in self.included()]
+        if not any(_environment.is_read(self.env_dir, _read(path) or b'') for path in files):
+            raise VassalError(
+                '%s: env needs these lines in the section [uwsgi] of %s, so that uWSGI reads the variables. Nothing was changed.\n%s'
+                % (name, files[-1] if files else self.defaults, '\n'.join('  ' + line for line in _environment.lines_needed(self.env_dir)))
+            )
+
+    @staticmethod
+    def _env_values(text):
+        return _environment.secrets(_environment.parse(text or b''))
+
+    def hide(self, filename, lines):
+        """Lines of a log without the values of a vassal's environment."""
+        hidden = self._hidden.get(filename, set()).union(self._env_values(_read(self.env_path(filename))))
+        return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def mtime(self, filename):
         """The time of the file that the Emperor compares, 0 where there is none."""
@@ -753,6 +840,7 @@ class Host(object):
     def remove(self, filename):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
         self._remove('%s/%s' % (self.available_dir, filename))
+        self._remove(self.env_path(filename))
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             self._remove('%s/%s.%s' % (RUN_DIR, split_extension(filename)[0], ending))
 
@@ -816,7 +904,7 @@ class Host(object):
                     lines = to_native(handle.read(32768), errors='surrogate_or_replace').splitlines()
         except (IOError, OSError):
             pass
-        return path, [line for line in lines if line.strip()]
+        return path, self.hide(filename, [line for line in lines if line.strip()])
 
     def defect(self, filename, offset):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
@@ -835,7 +923,7 @@ class Host(object):
             return path, lines, reason
         unit = self.journal_of(filename)
         rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit])
-        journal = [line for line in out.splitlines() if line.strip()] if rc == 0 else []
+        journal = self.hide(filename, [line for line in out.splitlines() if line.strip()]) if rc == 0 else []
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:

@@ -122,7 +122,7 @@ class FakeHost(object):
     def tell_fifo(self, filename, pid, command):
         self.did.append(('fifo', pid, command))
 
-    def write(self, filename, text, mtime):
+    def write(self, filename, text, mtime, access=None):
         self.did.append(('write', mtime))
 
     def mtime(self, filename):
