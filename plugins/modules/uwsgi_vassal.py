@@ -68,7 +68,7 @@ options:
       - The application's options, for a file in INI format. A list repeats its option.
       - A change is applied by a graceful reload where that suffices, otherwise by a restart.
       - When the application does not come up with it, the former file is put back.
-      - It is no place for secrets, which show in C(--diff) and in the host's journal. O(env) is.
+      - It is no place for secrets, which show in C(--diff) and C(-vvv). O(env) is.
     type: dict
   content:
     description:
@@ -600,9 +600,9 @@ def main():
     spec = dict(
         name=dict(type='list', elements='str', aliases=['vassal']),
         state=dict(choices=list(STATES), default='enabled'),
-        config=dict(type='dict'),
-        content=dict(type='str'),
-        # in no journal, and not taken for words to blot out wherever they stand: see main()
+        # in no journal of the host; what the result tells of them is up to take_secrets()
+        config=dict(type='dict', no_log=True),
+        content=dict(type='str', no_log=True),
         env=dict(type='dict', no_log=True),
         mode=dict(type='raw'),
         owner=dict(type='str'),
