@@ -13,6 +13,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import os
 import signal
 import time
 
@@ -46,7 +47,7 @@ PROBE_AGAIN = 0.5
 class Job(object):
     """One vassal on its way from a situation to what its plan wants."""
 
-    def __init__(self, situation, plan, text=None, probe=None, method='graceful', restores=False):
+    def __init__(self, situation, plan, text=None, probe=None, method='graceful', restores=False, access=None, env=None, env_access=None):
         self.name = situation.name
         self.filename = situation.filename
         self.before = situation
@@ -56,6 +57,9 @@ class Job(object):
         self.probe = probe
         self.method = method
         self.restores = restores
+        self.access = access  # that its file should have, None to leave it
+        self.env = env  # the text of the file of its environment, which is secret; None or nothing removes it
+        self.env_access = env_access
         self.failure = None
         self.explained = None
         self.warnings = []
@@ -104,11 +108,19 @@ class Job(object):
         self.deadline = now + timeout
         self.began = int(time.time())
         actions = self.plan.actions
+        if self.plan.mode in ('reload', 'restart') and set(['write', 'env']) & set(actions):
+            host.note_change(self.filename, self.plan.mode, self.before.workers if self.plan.mode == 'reload' else [self.before.pid])
         if 'write' in actions:
-            if self.plan.mode in ('reload', 'restart'):
-                host.note_change(self.filename, self.plan.mode, self.before.workers if self.plan.mode == 'reload' else [self.before.pid])
-            host.write(self.filename, self.text, self._mtime(view))
+            host.write(self.filename, self.text, self._mtime(view), self.access)
             self.began_with = 'write'
+        if 'chmod' in actions:
+            for path, access in (self.before.path, self.access), (host.env_path(self.filename), self.env_access):
+                if access is not None and os.path.exists(path):
+                    host.set_access(path, access)
+                    self.began_with = 'chmod'
+        if 'env' in actions:
+            host.write_env(self.filename, self.env, self.env_access)
+            self.began_with = 'env'
         if self.plan.wants_up and self.plan.mode:
             self.log_offset = host.log_size(self.filename)
         if 'link' in actions:
@@ -465,7 +477,7 @@ def roll_back(host, failed, timeout):
     """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
     undone = []
     for job in failed:
-        if not set(['write', 'link']) & set(job.plan.actions):
+        if not set(['write', 'env', 'link']) & set(job.plan.actions):
             continue
         view = host.look()
         situation = host.situations([job.name], view)[0]
@@ -475,6 +487,8 @@ def roll_back(host, failed, timeout):
                 actions.append('delete')
             else:
                 actions.append('write')
+        if 'env' in job.plan.actions:
+            actions.append('env')
         plan = Plan(actions)
         if 'link' in job.plan.actions and job.before.link in (None, 'dangling') or job.before.shared and job.before.text is None:
             actions.append('unlink')
@@ -482,7 +496,8 @@ def roll_back(host, failed, timeout):
         else:
             plan.mode, plan.wants_up = ('restart' if situation.pid else 'start'), job.before.pid is not None
         situation.mtime = job.before.mtime
-        again = Job(situation, plan, job.before.text, restores=True)
+        was = job.before
+        again = Job(situation, plan, was.text, restores=True, access=was.access, env=was.env, env_access=was.env_access)
         undone.append((job, again))
     if not undone:
         return
@@ -490,20 +505,21 @@ def roll_back(host, failed, timeout):
     drive(host, [again for dummy, again in undone], timeout)
     for job, again in undone:
         job.after = again.after
+        back = 'former %s is back' % ('environment' if 'env' in job.plan.actions and 'write' not in job.plan.actions else 'file')
         job.plan.actions.append('rollback')
         if 'delete' in again.plan.actions:
             host.delete_available(job.filename)
         if again.failure and (again.plan.wants_up or again.plan.wants_gone):
             job.explained += '\n%s.' % (
-                'Its former file is back, but what ran before does not come up: ' + again.failure
+                'Its %s, but what ran before does not come up: %s' % (back, again.failure)
                 if again.plan.wants_up
                 else 'Its link is gone again, but it still runs: ' + again.failure
             )
         elif again.plan.wants_up:
-            job.explained += '\nIts former file is back and runs again (process %s).' % again.after.pid
+            job.explained += '\nIts %s and runs again (process %s).' % (back, again.after.pid)
         else:
             gone = 'its %s is gone again' % ('file' if job.before.shared else 'link')
-            job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its former file is back')
+            job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its ' + back)
 
 
 def bring_about(host, jobs, timeout, wait=True):

@@ -15,7 +15,9 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import errno
+import grp
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -23,7 +25,7 @@ import subprocess
 import time
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Access, Unclear, scan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
@@ -44,7 +46,8 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats', 'stats-server', 'uid',
+    'autoload', 'chdir', 'cheap', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats',
+    'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
 OTHER_EMPEROR = 'uwsgi-emperor.service'
@@ -101,6 +104,31 @@ def owner(pid):
     try:
         return os.stat('/proc/%d' % pid).st_uid
     except OSError:
+        return None
+
+
+def credentials(pid):
+    """(user ID, group IDs, its own first) with which a process opens files, None for a dead one."""
+    found = dict(line.split(b':', 1) for line in (_read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
+    if b'Uid' not in found:
+        return None
+    # the last of each four is the one for files
+    return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
+
+
+def _user(name):
+    return pwd.getpwnam(name).pw_uid
+
+
+def _group(name):
+    return grp.getgrnam(name).gr_gid
+
+
+def _id(value, find):
+    """The ID of a user or a group by its name or number, None where it is not there."""
+    try:
+        return int(value) if value.isdigit() else find(value)
+    except KeyError:
         return None
 
 
@@ -240,6 +268,7 @@ class Host(object):
         self.why_down = None
         self._others = set()
         self.settings = {}
+        self._hidden = {}  # file name -> values of its environment, also former ones
         self.stats_address = None
         self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options, what was left out)
         self.left_out_of_settings = []  # sentences
@@ -333,7 +362,7 @@ class Host(object):
         except OSError:
             binary = argv[0]
         self.binary = binary
-        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'master']
+        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'emperor-tyrant', 'master']
         staging = Staging()
         try:
             found = scan([_latin(word) for word in argv[1:]], staging)
@@ -343,6 +372,7 @@ class Host(object):
             staging.clear()
 
     binary = '/usr/bin/uwsgi-core'
+    _hidden = {}
 
     @staticmethod
     def _get(commands, options):
@@ -364,10 +394,20 @@ class Host(object):
             found.append((rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)))
         return found
 
-    def options(self, filename):
-        """What a vassal's file and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
-        self.read([(filename, None)])
-        return self._readings[filename, None][1]
+    def options(self, filename, text=None):
+        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
+        self.read([(filename, text)])
+        return self._readings[filename, text][1]
+
+    def identity(self, filename, text=None):
+        """(user ID, group ID) as which a vassal's file, or the text that it would get, has it run; None for what can't be told."""
+        options = self.options(filename, text)
+        if not options or is_set(self.settings, 'emperor-tyrant'):
+            # a tyrant runs it as the owner of its file
+            return None, None
+        # other defaults than the role's may win over the file, and uWSGI tells what the file says
+        uid = _id(options.get('uid', '0'), _user) if 'vassal-group' in options else None
+        return uid, _id(options.get('gid', '0'), _group)
 
     def lint(self, filename, text=None, strict=True):
         """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences.
@@ -378,11 +418,14 @@ class Host(object):
             return []
         self.read([(filename, text)], strict)
         found, options = self._readings[filename, text][:2]
-        return found + self._unmakable(filename, options)
+        return found + self._unfit(filename, options)
 
     @staticmethod
-    def _unmakable(filename, options):
-        """What a vassal's user can't make where its options say, as only root makes files there; uWSGI would not start."""
+    def _unfit(filename, options):
+        """What keeps uWSGI from starting a vassal with its options: who is not there, and what its user can't make where only root can."""
+        for option, kind, find in ('uid', 'user', _user), ('gid', 'group', _group):
+            if option in options and _id(options[option], find) is None:
+                return ['there is no %s %s on this host; make it, or set %s in its configuration' % (kind, options[option], option)]
         if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
             return []
         return [
@@ -801,26 +844,54 @@ class Host(object):
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
+        env = self.env_path(filename)
         return Situation(
-            name,
-            extension,
-            text,
-            link,
-            target,
-            pid,
-            workers,
-            path=path,
-            mtime=mtime,
-            shared=self.files.shared,
+            name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.files.shared,
+            access=_files.access(path), credentials=credentials(pid) if pid else None, env=_read(env), env_access=_files.access(env),
             unfinished=self._unfinished(filename) if pid else None,
-        )
+        )  # fmt: skip
 
-    def write(self, filename, text, mtime):
-        """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
-        self.files.write(filename, text, mtime)
+    def write(self, filename, text, mtime, access=None):
+        """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
+        self.files.write(filename, text, mtime, access)
         self._readings.pop((filename, None), None)
         if (filename, text) in self._readings:
             self._readings[filename, None] = self._readings[filename, text]
+
+    @staticmethod
+    def set_access(path, access):
+        """_files.set_access()."""
+        _files.set_access(path, access)
+
+    # the environment
+
+    def env_path(self, filename):
+        """The file of a vassal's environment, which is an INI file whatever its own is."""
+        return self.files.env(filename)
+
+    def write_env(self, filename, text, access=None):
+        """Puts the file of a vassal's environment in place, or removes it where there is no text."""
+        path = self.env_path(filename)
+        self._hidden.setdefault(filename, set()).update(self._env_values(text), self._env_values(_read(path)))
+        self.files.write_env(filename, text, access)
+
+    def check_env(self, name):
+        """Raises VassalError where the defaults do not have uWSGI read the environment."""
+        files = [value for dummy, value in self.included()]
+        if not any(_environment.is_read(self.files.env_dir, _read(path) or b'') for path in files):
+            raise VassalError(
+                '%s: env needs these lines in the section [uwsgi] of %s, so that uWSGI reads the variables. Nothing was changed.\n%s'
+                % (name, files[-1] if files else self.defaults, '\n'.join('  ' + line for line in _environment.lines_needed(self.files.env_dir)))
+            )
+
+    @staticmethod
+    def _env_values(text):
+        return _environment.secrets(_environment.parse(text or b''))
+
+    def hide(self, filename, lines):
+        """Lines of a log without the values of a vassal's environment."""
+        hidden = self._hidden.get(filename, set()).union(self._env_values(_read(self.env_path(filename))))
+        return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def mtime(self, filename):
         """The time of the file that the Emperor compares, 0 where there is none."""
@@ -892,7 +963,7 @@ class Host(object):
     def log_lines(self, filename, offset=0):
         """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
-        return path, read_lines(path, offset)
+        return path, self.hide(filename, read_lines(path, offset))
 
     def defect(self, filename, offset):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
@@ -919,6 +990,7 @@ class Host(object):
         rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit])
         # what _units.why() has said is there, too
         journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
+        journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:

@@ -24,6 +24,7 @@ import tempfile
 import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 # The runtime directory: uWSGI opens sockets and pidfiles there, as root.
@@ -79,6 +80,49 @@ def remove(path):
             raise
 
 
+def access(path):
+    """(mode, user ID, group ID) of a file, None where it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+def set_access(path, wanted):
+    """Gives a file its mode, owner and group. In between it is open to nobody to whom it is not open before or after."""
+    descriptor = os.open(os.path.realpath(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise VassalError('%s is no regular file any more' % path)
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & wanted[0])
+        os.fchown(descriptor, *wanted[1:])
+        os.fchmod(descriptor, wanted[0])
+    finally:
+        os.close(descriptor)
+
+
+def place(path, text, wanted, mtime=None):
+    """Writes a file beside its place and renames it. No other user may read it for a moment."""
+    temporary = '%s/.%s%s' % (os.path.dirname(path), os.path.basename(path), NEW)
+    remove(temporary)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, 'wb') as handle:
+            os.fchown(handle.fileno(), *wanted[1:])
+            os.fchmod(handle.fileno(), wanted[0])
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        if mtime is not None:
+            os.utime(temporary, (mtime, mtime))
+        os.rename(temporary, path)
+    except Exception:
+        os.unlink(temporary)
+        raise
+
+
 def stage():
     """A new directory that only root may enter, for texts that uWSGI's parser is to read; the caller removes it."""
     return tempfile.mkdtemp(prefix='%s%d.' % (os.path.basename(STAGE), os.getpid()), dir=os.path.dirname(STAGE))
@@ -90,6 +134,7 @@ class Files(object):
     def __init__(self, available_dir, enabled_dir):
         self.available_dir = available_dir.rstrip('/')
         self.enabled_dir = enabled_dir.rstrip('/')
+        self.env_dir = os.path.dirname(self.available_dir) + '/apps-env'
         self.shared = os.path.realpath(self.available_dir) == os.path.realpath(self.enabled_dir)
 
     def available(self, filename):
@@ -107,31 +152,24 @@ class Files(object):
             return {}
         return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
 
-    def write(self, filename, text, mtime):
-        """Puts a file in place by one rename, with the modification time `mtime`; owner and mode stay those of the former file."""
+    def env(self, filename):
+        """The file of a vassal's environment, which is an INI file whatever the vassal's own is."""
+        return '%s/%s.ini' % (self.env_dir, split_extension(filename)[0])
+
+    def write(self, filename, text, mtime, new_access=None):
+        """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
         path = os.path.realpath(self.available(filename))
-        temporary = '%s/.%s%s' % (os.path.dirname(path), os.path.basename(path), NEW)
-        mode, owner = 0o644, None
-        try:
-            found = os.stat(path)
-            mode, owner = stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid)
-        except OSError:
-            pass
-        remove(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, 'wb') as handle:
-                handle.write(text)
-                handle.flush()
-                if owner:
-                    os.fchown(handle.fileno(), *owner)
-                os.fchmod(handle.fileno(), mode)
-                os.fsync(handle.fileno())
-            os.utime(temporary, (mtime, mtime))
-            os.rename(temporary, path)
-        except Exception:
-            os.unlink(temporary)
-            raise
+        place(path, text, new_access or access(path) or (MODE, 0, 0), mtime)
+
+    def write_env(self, filename, text, new_access=None):
+        """Puts the file of a vassal's environment in place, or removes it where there is no text."""
+        if not text:
+            remove(self.env(filename))
+            return
+        if not os.path.isdir(self.env_dir):
+            os.mkdir(self.env_dir)
+            os.chmod(self.env_dir, 0o755)
+        place(self.env(filename), text, new_access or (MODE, 0, 0))
 
     def link(self, filename):
         target = self.available(filename)
@@ -152,6 +190,7 @@ class Files(object):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
         name = split_extension(filename)[0]
         self.delete(filename)
+        remove(self.env(filename))
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             remove('%s/%s.%s' % (RUN_DIR, name, ending))
         remove('%s/%s' % (OWN_DIRS, name))
@@ -208,7 +247,7 @@ class Files(object):
 
     def _sweep(self):
         """Removes the temporary files of runs that were killed."""
-        directories = set([self.available_dir, self.enabled_dir])
+        directories = set([self.available_dir, self.enabled_dir, self.env_dir])
         for filename in self.names(self.available_dir, os.path.islink).values():
             target = os.path.realpath(self.available(filename))
             remove('%s/.%s%s' % (os.path.dirname(target), os.path.basename(target), NEW))

@@ -26,6 +26,7 @@ import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
@@ -222,6 +223,7 @@ def verb(word, instance):
 def plan(host, name, state):
     situation = host.situations([name], host.look())[0]
     result = Job(situation, make_plan(situation, state))
+    settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
         host.refuse_twin(name)
     return result

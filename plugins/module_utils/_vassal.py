@@ -150,20 +150,9 @@ class Situation(object):
     """What was found of one vassal: its file, its link and its processes."""
 
     def __init__(
-        self,
-        name,
-        extension='.ini',
-        text=None,
-        link=None,
-        target=None,
-        pid=None,
-        workers=(),
-        accepting=False,
-        path=None,
-        mtime=None,
-        shared=False,
-        unfinished=None,
-    ):
+        self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None, shared=False,
+        access=None, credentials=None, env=None, env_access=None, unfinished=None,
+    ):  # fmt: skip
         self.name = name
         self.path = path or name + extension  # where the file is that it runs, or would run
         self.mtime = mtime  # of its file, in seconds since the epoch
@@ -179,6 +168,10 @@ class Situation(object):
         self.accepting = bool(pid and accepting)
         # 'reload' or 'restart' where a run was killed between the change of the file and what makes the processes take it up
         self.unfinished = unfinished
+        self.access = access  # (mode, user ID, group ID) of its file
+        self.credentials = credentials  # (user ID, group IDs) of its process
+        self.env = env  # bytes of the file of its environment, which are secret; None: it is not there
+        self.env_access = env_access
 
     @property
     def filename(self):
@@ -206,11 +199,12 @@ class Plan(object):
         return bool(self.actions)
 
 
-def make_plan(situation, state, text=None, stale=None):
+def make_plan(situation, state, text=None, stale=None, env_differs=False):
     """The Plan that takes a vassal from its situation to the state.
 
     text: the wanted content of its file as bytes, None to leave it as it is.
     stale: for reloaded and restarted, False says that nothing is newer than what runs; None that it was not asked.
+    env_differs: whether its environment is to be another.
     """
     s = situation
     if state in ('disabled', 'absent'):
@@ -225,7 +219,7 @@ def make_plan(situation, state, text=None, stale=None):
             actions.append('unlink')
         if s.pid:
             actions.append('stop')
-        if state == 'absent' and s.text is not None and s.link != 'elsewhere':
+        if state == 'absent' and (s.text is not None and s.link != 'elsewhere' or s.env is not None):
             actions.append('remove')
         return Plan(actions, 'stop' if s.pid or s.link else None, wants_gone=True)
 
@@ -248,6 +242,8 @@ def make_plan(situation, state, text=None, stale=None):
     writes = text is not None and text != s.text
     if writes:
         actions.append('write')
+    if env_differs:
+        actions.append('env')
     if s.link in (None, 'dangling') and not s.shared:
         actions.append('link')
     mode = None
@@ -256,7 +252,8 @@ def make_plan(situation, state, text=None, stale=None):
     elif 'link' in actions:
         # its link went a moment ago: it may stay, or go and come back
         mode = 'start'
-    elif state == 'restarted' and stale is not False:
+    elif state == 'restarted' and stale is not False or env_differs:
+        # a reload keeps the variables that are not set any more
         mode = 'restart'
     elif writes:
         mode = 'reload' if reload_serves(s.text, text, s.extension) else 'restart'

@@ -30,7 +30,7 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Shows the link and, with O(config) or O(content), the file.
+    description: Shows the link, with O(config) or O(content) the file, with O(env) the names of variables, and what a file's mode, owner and group were.
   idempotent:
     support: partial
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
@@ -56,11 +56,12 @@ options:
       - V(enabled) links the application's file into the Emperor's directory; it runs when the task ends.
       - V(disabled) removes the link; the application has finished its requests and is gone when the task ends.
       - V(reloaded) runs its code and configuration anew in the same process; its socket stays open and running requests end in peace.
+        It is V(restarted) instead where the application's user may not read its file, since uWSGI would die of that.
       - V(restarted) replaces its process, once requests in flight have ended. With
         C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its configuration or the defaults that is quick;
         without it a graceful reload comes first.
       - V(reloaded) and V(restarted) enable an application that was not.
-      - V(absent) removes link, file and what is left in C(/run/uwsgi), the directory C(/run/uwsgi/app/NAME) too. The log stays.
+      - V(absent) removes link, file, environment and what is left in C(/run/uwsgi), the directory C(/run/uwsgi/app/NAME) too. The log stays.
     type: str
     choices: [enabled, disabled, reloaded, restarted, absent]
     default: enabled
@@ -69,16 +70,50 @@ options:
       - The application's options, for a file in INI format. A list repeats its option.
       - A change is applied by a graceful reload where that suffices, otherwise by a restart.
       - When the application does not come up with it, the former file is put back.
+      - It is no place for secrets, which show in C(--diff) and C(-vvv). O(env) is.
     type: dict
   content:
     description:
       - The whole text of the application's file, in the format that its ending tells; a new file is C(NAME.ini).
     type: str
+  env:
+    description:
+      - Environment variables of the application, names and values, which are strings, numbers or booleans. They are set in place of others
+        of these names that its configuration sets.
+      - The values are secret. They stand in C(/etc/uwsgi/apps-env/NAME.ini), which root and the application's own group may read, and in no
+        output, C(--diff), journal or list of processes. Lines of the application's log that a failed task shows have C(********) for
+        values of four characters and more.
+      - A value is taken literally, whatever uWSGI would make of it elsewhere. A line break in it is an error, and so is a name that begins
+        with C(UWSGI_), by which uWSGI sets its own options.
+      - A change is applied by a restart. When the application does not come up with it, the former variables are put back.
+      - Without it the variables are left as they are; V({}) and O(state=absent) remove them.
+      - The defaults of the role P(uwsgi.emperor.emperor#role) read that file; on a host that was set up by hand the task says which lines
+        they lack.
+      - A value that stands in a playbook's text or on a command line is seen where that is seen; keep it in a vault.
+    type: dict
+  mode:
+    description:
+      - The mode of the application's file, as M(ansible.builtin.file) takes it, V('0640') or V(u=rw,g=r,o=).
+      - A file that the task writes, by O(config) or O(content), has V('0640') by default, owner V(root) and the group as which the application
+        runs, which is the C(gid) of its configuration with the defaults. One that is there with wider access is put right, without a word to
+        the application. One that root has closed to all others, V('0600'), stays closed.
+      - Another file is left as it is unless O(mode), O(owner) or O(group) is given.
+      - uWSGI reads the file once more as the application's user when it reloads. Where that user may not read it, the application is
+        restarted instead.
+    type: raw
+  owner:
+    description:
+      - The user that owns the application's file, see O(mode).
+    type: str
+  group:
+    description:
+      - The group of the application's file, see O(mode).
+    type: str
   vassals:
     description:
       - Many applications in one task, each with options of its own. The keys are names, the values dicts of C(state), C(config),
-        C(content) and C(probe), which mean what the options of those names do.
-        What a value does not say is taken from the task's O(state) and O(probe).
+        C(content), C(env), C(probe), C(mode), C(owner) and C(group), which mean what the options of those names do.
+        What a value does not say is taken from the task's O(state), O(probe), O(mode), O(owner) and O(group).
     type: dict
   only_if_stale:
     description:
@@ -154,6 +189,13 @@ EXAMPLES = r'''
       rack: config.ru
       workers: 4
 
+- name: Give an application its environment
+  uwsgi.emperor.uwsgi_vassal:
+    name: shop
+    env:
+      DATABASE_URL: "{{ vault_shop_database }}"
+      DEBUG: false
+
 - name: Restart all blogs
   uwsgi.emperor.uwsgi_vassal:
     name: 'blog-*'
@@ -215,7 +257,9 @@ vassals:
       contains: *situation
     actions:
       description:
-        - What was done, in order, of V(write), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(kill), V(remove) and V(rollback).
+        - What was done, in order, of V(write), V(chmod), V(env), V(link), V(unlink), V(start), V(reload), V(restart), V(stop), V(kill), V(remove) and
+          V(rollback).
+        - V(chmod) gives files their mode, owner and group, V(env) writes or removes the environment.
       type: list
       elements: str
       returned: always
@@ -234,12 +278,17 @@ vassals:
       returned: when this application failed
 '''
 
+import grp
 import os
+import pwd
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.module_utils.common.validation import check_type_str
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
@@ -254,19 +303,26 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     render,
 )
 
+# What stands for env in the result, as for each option that Ansible keeps out of the journal.
+HIDDEN = 'VALUE_SPECIFIED_IN_NO_LOG_PARAMETER'
+KEYS = ('state', 'config', 'content', 'env', 'probe', 'mode', 'owner', 'group')
 PROBE = dict(path=dict(default='/'), status=dict(type='list', elements='int', default=[200]), host=dict(default='localhost'))
 
 
 class Wish(object):
     """What the user wants of one vassal."""
 
-    def __init__(self, name, state, config=None, content=None, probe=None):
+    def __init__(self, name, state, config=None, content=None, probe=None, env=None, mode=None, owner=None, group=None):
         if config is not None and content is not None:
             raise VassalError('%s: config and content exclude each other.' % to_native(name))
         self.name = name
         self.state = state
         self.from_config = config is not None
         self.probe = probe
+        self.mode = None if mode is None else check_mode(name, mode)
+        self.owner = None if owner is None else find_id(name, 'user', owner, lambda one: pwd.getpwnam(one).pw_uid)
+        self.group = None if group is None else find_id(name, 'group', group, lambda one: grp.getgrnam(one).gr_gid)
+        self.env = None if env is None else _environment.values(name, env)
         self.text = None
         if config is not None:
             self.text = to_bytes(render(config))
@@ -274,8 +330,40 @@ class Wish(object):
             check_content(name, to_text(content))
             self.text = to_bytes(content if content.endswith('\n') else content + '\n')
         if self.text is not None and state in ('disabled', 'absent'):
-            # the file of an application that shall not run is not written
-            self.text = None
+            # the files of an application that shall not run are not written
+            self.text = self.env = None
+
+
+def check_mode(name, mode):
+    """A function that makes a mode of another, as the user says it: by a number, in octal, or by symbols."""
+
+    def by_symbols(base):
+        return AnsibleModule._symbolic_mode_to_octal(os.stat_result((stat.S_IFREG | base,) + (0,) * 9), to_native(mode))
+
+    try:
+        number = mode if isinstance(mode, int) and not isinstance(mode, bool) else int(to_native(mode), 8)
+    except ValueError:
+        try:
+            by_symbols(MODE)
+        except ValueError:
+            number = -1
+        else:
+            return by_symbols
+    if not 0 <= number <= 0o7777:
+        raise VassalError(
+            "%s: mode: %s is no mode of a file; it is octal and quoted, '0640', or in symbols, u=rw,g=r,o=. Nothing was changed."
+            % (to_native(name), to_native(mode))
+        )
+    return lambda dummy: number
+
+
+def find_id(name, kind, value, find):
+    """The ID of a user or a group that is given by its name or its number."""
+    value = to_native(value)
+    try:
+        return int(value) if value.isdigit() else find(value)
+    except KeyError:
+        raise VassalError('%s: there is no %s %s on this host; make it first. Nothing was changed.' % (to_native(name), kind, value))
 
 
 def wishes(params, host):
@@ -286,29 +374,31 @@ def wishes(params, host):
         else:
             # what is gone matches nothing the second time
             names = expand(names, host.known(), needed=params['state'] == 'enabled')
-        return [Wish(name, params['state'], params['config'], params['content'], params['probe']) for name in names]
+        return [Wish(name, **dict((key, params[key]) for key in KEYS)) for name in names]
     result = []
     for name, value in params['vassals'].items():
         value = {} if value is None else value
         name = check_name(name)
-        unknown = sorted(set(value) - set(['state', 'config', 'content', 'probe'])) if isinstance(value, dict) else None
+        unknown = sorted(set(value) - set(KEYS)) if isinstance(value, dict) else None
         if unknown is None or unknown:
             raise VassalError(
-                'vassals: %s: %s; it takes a dict of state, config, content and probe.'
-                % (to_native(name), 'not a dict' if unknown is None else 'has no option ' + ', '.join(map(to_native, unknown)))
+                'vassals: %s: %s; it takes a dict of %s.'
+                % (to_native(name), 'not a dict' if unknown is None else 'has no option ' + ', '.join(map(to_native, unknown)), ', '.join(KEYS))
             )
         state = to_native(value.get('state', params['state']))
         if state not in STATES:
             raise VassalError('vassals: %s: state is %s, not one of %s.' % (to_native(name), state, ', '.join(STATES)))
-        config, content, probe = value.get('config'), value.get('content'), value.get('probe')
-        if config is not None and not isinstance(config, dict):
-            raise VassalError('vassals: %s: config is not a dict.' % to_native(name))
+        config, content, env, probe = [value.get(key) for key in ('config', 'content', 'env', 'probe')]
+        for option, one in (('config', config), ('env', env)):
+            if one is not None and not isinstance(one, dict):
+                raise VassalError('vassals: %s: %s is not a dict.' % (to_native(name), option))
         try:
             content = None if content is None else to_text(check_type_str(content, allow_conversion=False))
         except TypeError:
             raise VassalError('vassals: %s: content is not a text.' % to_native(name))
         probe = params['probe'] if probe is None else check_probe(to_native(name), probe)
-        result.append(Wish(name, state, config, content, probe))
+        access = dict((key, params[key] if value.get(key) is None else value[key]) for key in ('mode', 'owner', 'group'))
+        result.append(Wish(name, state, config, content, probe, env, **access))
     return result
 
 
@@ -327,20 +417,42 @@ def predict(situation, plan):
     return dict(enabled=True, running=True, accepting=True, pid=situation.pid if plan.mode in (None, 'reload') else None)
 
 
+def show_access(access):
+    """What --diff shows of a file's mode, owner and group."""
+
+    def name_of(find, number):
+        try:
+            return find(number)[0]
+        except KeyError:
+            return number
+
+    return 'mode: %04o\nowner: %s\ngroup: %s\n' % (access[0], name_of(pwd.getpwuid, access[1]), name_of(grp.getgrgid, access[2]))
+
+
 def diff(host, job):
-    """What --diff shows: the link as a line, and the file."""
+    """What --diff shows: the link as a line, and the files; of the environment the names, and in no file a value of it."""
     filename = job.filename
     result = []
     actions = job.plan.actions
+    was, shall = [_environment.parse(text or b'') for text in (job.before.env, job.env)]
+    hidden = _environment.secrets(was) + _environment.secrets(shall)
+
+    def add(path, before, after):
+        if before != after:
+            result.append(dict(before_header=path, after_header=path, before=before, after=after))
+
     if 'write' in actions or 'remove' in actions:
-        result.append(
-            dict(
-                before_header='%s/%s' % (host.available_dir, filename),
-                after_header='%s/%s' % (host.available_dir, filename),
-                before=visible_text(job.before.text or b''),
-                after=visible_text(job.text) if 'write' in actions else '',
-            )
-        )
+        path = '%s/%s' % (host.available_dir, filename)
+        texts = [visible_text(text or b'') for text in (job.before.text, job.text if 'write' in actions else b'')]
+        add(path, *[_environment.mask(text, hidden) for text in texts])
+    if 'env' in actions or 'remove' in actions:
+        add(host.env_path(filename), *map(to_native, _environment.changes(was, shall if 'env' in actions else {})))
+    for path, action, found, wanted in (
+        (job.before.path, 'write', job.before.access, job.access),
+        (host.env_path(filename), 'env', job.before.env_access, job.env_access),
+    ):
+        if found and wanted and (action in actions or 'chmod' in actions):
+            add(path, show_access(found), show_access(wanted))
     if 'link' in actions or 'unlink' in actions:
         header = '%s/%s' % (host.enabled_dir, filename)
         line = '%s/%s\n' % (host.available_dir, filename)
@@ -349,8 +461,32 @@ def diff(host, job):
     return result
 
 
-def run(module):
-    params = module.params
+def take_secrets(module):
+    """The parameters; what the result tells of them has no values of variables.
+
+    Ansible would blot out each text in the result that is like a value, so that with a variable's value of 1 no PID could be read.
+    """
+    params = dict(module.params)
+    if params['env'] is not None:
+        module.params['env'] = dict((key, HIDDEN) for key in params['env'])
+    if params['vassals'] is not None:
+        module.params['vassals'] = dict((name, without_values(value)) for name, value in params['vassals'].items())
+    module.no_log_values = set()
+    return params
+
+
+def without_values(value):
+    if not isinstance(value, dict):
+        return HIDDEN if value else value
+    env = value.get('env')
+    # a misspelt env has values, too
+    value = dict((key, one if key in KEYS else HIDDEN) for key, one in value.items())
+    if env is not None:
+        value['env'] = dict((key, HIDDEN) for key in env) if isinstance(env, dict) else HIDDEN
+    return value
+
+
+def run(module, params):
     if os.geteuid() != 0:
         raise VassalError("Root is needed to see and to change the Emperor's vassals (become: true). Nothing was changed.")
     for option in ('available_dir', 'enabled_dir'):
@@ -366,14 +502,42 @@ def run(module):
     if not module.check_mode:
         lock = host.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
     try:
-        return carry_out(module, host, wanted)
+        return carry_out(module, params, host, wanted)
     finally:
         if lock is not None:
             os.close(lock)
 
 
-def carry_out(module, host, wanted):
-    params = module.params
+def find_access(host, jobs, wanted, check_mode):
+    """Completes the jobs' plans by the access that their files should have."""
+    given = [job for job, wish in zip(jobs, wanted) if job.plan.wants_up and (wish.text is not None or wish.env)]
+    asked = [job for job in given if not agrees(job)]
+    there = os.path.exists(host.binary)
+    reloaded = [job for job in jobs if there and job.plan.mode == 'reload' and ('write' in job.plan.actions or job.method != 'chain')]
+    if there:
+        host.read([(job.filename, job.to_write) for job in asked + reloaded])
+    groups = dict((job.filename, job.before.access[2]) for job in given if agrees(job))
+    for job in asked:
+        groups[job.filename] = host.identity(job.filename, job.to_write)[1] if there else None if check_mode else 0
+    for job, wish in zip(jobs, wanted):
+        found, env_found, gid = job.before.access, job.before.env_access, groups.get(job.filename)
+        # a tyrant runs a vassal as the owner and the group of its file
+        tyrant = found is not None and is_set(host.settings, 'emperor-tyrant')
+        job.access = wanted_access(found, wish.text is not None and not tyrant, gid, wish.mode, wish.owner, wish.group)
+        if wish.env or wish.env is None and env_found:
+            job.env_access = wanted_access(env_found, gid is not None, found[2] if tyrant else gid)
+        settle_access(job.before, job.plan, job.access, job.env_access, host.identity(job.filename, job.to_write) if job in reloaded else None)
+
+
+def agrees(job):
+    """Whether a vassal goes on to run as a group that its file has already: uWSGI need not be asked for it."""
+    s = job.before
+    if job.plan.mode not in (None, 'reload') or job.to_write is not None or not s.accepting or not s.credentials or not s.credentials[0]:
+        return False
+    return s.access[2] == s.credentials[1][0] and s.env_access in (None, (MODE, 0, s.access[2]))
+
+
+def carry_out(module, params, host, wanted):
     view = host.look()
     jobs = []
     for wish, situation in zip(wanted, host.situations([wish.name for wish in wanted], view)):
@@ -384,7 +548,11 @@ def carry_out(module, host, wanted):
         stale = None
         if params['only_if_stale'] and wish.state in ('reloaded', 'restarted'):
             stale = host.is_stale(situation, params['watch'])
-        plan = make_plan(situation, wish.state, wish.text, stale)
+        was = _environment.parse(situation.env or b'')
+        differs = wish.env is not None and (wish.env != was or situation.env is not None and not wish.env)
+        plan = make_plan(situation, wish.state, wish.text, stale, differs)
+        if wish.env and (params['wait'] or not module.check_mode):
+            host.check_env(to_native(wish.name))
         if plan.mode == 'reload' and params['method'] == 'chain':
             options = host.options(situation.filename)
             missing = [] if options.get('master-fifo') else ['master-fifo']
@@ -394,12 +562,14 @@ def carry_out(module, host, wanted):
                     '%s: method=chain needs %s in its configuration or the defaults; set it and restart, or use another method. '
                     'Nothing was changed.' % (wish.name, ' and '.join(missing))
                 )
-        jobs.append(Job(situation, plan, wish.text, wish.probe, params['method']))
+        env = to_bytes(_environment.render(wish.env)) if wish.env else None
+        jobs.append(Job(situation, plan, wish.text, wish.probe, params['method'], env=env))
         if plan.mode == 'start':
             host.refuse_twin(wish.name)
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.emperor:
             raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.down, host.why_down))
+    find_access(host, jobs, wanted, module.check_mode)
     if not module.check_mode:
         bring_about(host, jobs, params['timeout'], params['wait'])
         for job, wish in zip(jobs, wanted):
@@ -442,9 +612,14 @@ def main():
     spec = dict(
         name=dict(type='list', elements='str', aliases=['vassal']),
         state=dict(choices=list(STATES), default='enabled'),
-        config=dict(type='dict'),
-        content=dict(type='str'),
-        vassals=dict(type='dict'),
+        # in no journal of the host; what the result tells of them is up to take_secrets()
+        config=dict(type='dict', no_log=True),
+        content=dict(type='str', no_log=True),
+        env=dict(type='dict', no_log=True),
+        mode=dict(type='raw'),
+        owner=dict(type='str'),
+        group=dict(type='str'),
+        vassals=dict(type='dict', no_log=True),
         only_if_stale=dict(type='bool', default=False),
         watch=dict(type='list', elements='path', default=[]),
         probe=dict(type='dict', options=PROBE),
@@ -455,12 +630,13 @@ def main():
     spec.update(layout_spec())
     module = AnsibleModule(
         argument_spec=spec,
-        mutually_exclusive=[['name', 'vassals'], ['config', 'content'], ['vassals', 'config'], ['vassals', 'content']],
+        mutually_exclusive=[['name', 'vassals'], ['config', 'content'], ['vassals', 'config'], ['vassals', 'content'], ['vassals', 'env']],
         required_one_of=[['name', 'vassals']],
         supports_check_mode=True,
     )
+    params = take_secrets(module)
     try:
-        module.exit_json(**run(module))
+        module.exit_json(**run(module, params))
     except VassalError as error:
         module.fail_json(msg=visible_text(to_native(error)))
 

@@ -128,7 +128,7 @@ class FakeHost(object):
     def forget_change(self, filename):
         self.noted = None
 
-    def write(self, filename, text, mtime):
+    def write(self, filename, text, mtime, access=None):
         self.did.append(('write', mtime))
 
     def mtime(self, filename):
@@ -355,13 +355,13 @@ def test_a_file_of_a_vassal_that_is_restarted_keeps_its_time(processes):
 def test_who_runs_the_former_file_is_noted_before_it_changes_and_forgotten_when_nobody_does(processes, text, noted):
     life = [(0, (10, [11], True)), (1.0, (20, [21], True) if noted[0] == 'restart' else (10, [12], True))]
     host, seen = FakeHost(life), []
-    host.write = lambda filename, text, mtime: seen.append(host.noted)
+    host.write = lambda filename, text, mtime, access: seen.append(host.noted)
     assert run(host, processes, Situation('a', **UP), 'enabled', text).failure is None
     assert seen == [noted] and host.noted is None
 
 
 def test_a_file_that_can_not_be_written_changes_nothing(processes):
-    def full(filename, text, mtime):
+    def full(filename, text, mtime, access):
         raise OSError(28, 'No space left on device')
 
     host = FakeHost([(0, (10, [11], True))])

@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import stat
 import time
 
 import pytest
@@ -26,6 +27,7 @@ JOURNAL = [
 def test_the_journal_tells_of_the_last_start_that_says_why():
     """The Emperor may have begun to start it again when the journal is read."""
     host = object.__new__(_emperor.Host)
+    host.files = Files('/nonexistent/available', '/nonexistent/enabled')
     host.unit = 'uwsgi.service'
     host.emperor = None
     host.run_command = lambda argv: (0, '\n'.join(JOURNAL), '')
@@ -39,6 +41,7 @@ def teller(tmp_path, lines, age):
     log.write_bytes(''.join(line + '\n' for line in lines).encode('utf-8'))
     os.utime(str(log), (time.time() - age,) * 2)
     result = object.__new__(_emperor.Host)
+    result.files = Files('/nonexistent/available', '/nonexistent/enabled')
     result.unit = 'uwsgi.service'
     result.emperor = os.getpid()
     result.run_command = lambda argv: (0, '', '')
@@ -153,3 +156,72 @@ def test_of_many_texts_the_wrong_one_is_told(host):
     said = [host.lint(*one) for one in texts]
     assert said.pop(3) == ['wrong is no option of this uWSGI and its plugins']
     assert said == [[]] * 4
+
+
+def access(path):
+    found = os.stat(str(path))
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+def test_a_file_is_closed_to_others_before_it_has_its_text_and_its_name(host, tmp_path, monkeypatch):
+    own = os.getuid(), os.getgid()
+    seen = []
+    monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: seen.append((stat.S_IMODE(os.fstat(descriptor).st_mode), ids)))
+    monkeypatch.setattr(os, 'rename', lambda old, new: seen.append(access(old)[0]) or os.link(old, new) or os.unlink(old))
+    host.write('a.ini', b'[uwsgi]\n', 1, (0o640,) + own)
+    assert seen == [(0o600, own), 0o640]
+    assert access(tmp_path / 'available' / 'a.ini') == (0o640,) + own
+    assert os.listdir(str(tmp_path / 'available')) == ['a.ini']
+
+
+def test_without_word_of_its_access_a_file_keeps_it_and_a_new_one_is_for_root(host, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: seen.append(ids))
+    monkeypatch.setattr(os, 'fchmod', lambda descriptor, mode: seen.append(mode))
+    host.write('a.ini', b'[uwsgi]\n', 1)
+    assert seen == [(0, 0), 0o640]
+    (tmp_path / 'available' / 'a.ini').chmod(0o604)
+    host.write('a.ini', b'[uwsgi]\n', 1)
+    assert seen[2:] == [(os.getuid(), os.getgid()), 0o604]
+
+
+def test_access_that_changes_is_never_wider_than_before_and_after(host, tmp_path, monkeypatch):
+    path = tmp_path / 'a.ini'
+    path.write_text(to_text(''))
+    path.chmod(0o660)
+    modes = []
+    monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: modes.append(access(path)[0]))
+    host.set_access(str(path), (0o644, os.getuid(), os.getgid()))
+    assert modes == [0o640] and access(path)[0] == 0o644
+
+
+def test_the_environment_is_written_hidden_and_removed(host, tmp_path):
+    own = os.getuid(), os.getgid()
+    host.files.env_dir = str(tmp_path / 'apps-env')
+    host._hidden = {}
+    for text in b'[uwsgi]\nenv = A=former-value\n', b'[uwsgi]\nenv = A=other-value\n':
+        host.write_env('a.yml', text, (0o640,) + own)
+        assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
+    assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
+    assert host.hide('a.yml', ['other-value and former-value']) == ['******** and ********']
+    host.write_env('a.yml', None)
+    assert not (tmp_path / 'apps-env' / 'a.ini').exists()
+    # what is gone may stand in the log still
+    assert host.hide('a.yml', ['other-value']) == ['********']
+
+
+def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
+    host.defaults = str(tmp_path / 'defaults.ini')
+    (tmp_path / 'defaults.ini').write_text(to_text('[uwsgi]\n'))
+    with pytest.raises(_emperor.VassalError) as error:
+        host.check_env('a')
+    lines = str(error.value).splitlines()
+    assert host.defaults in lines[0]
+    (tmp_path / 'defaults.ini').write_text(to_text('\n'.join(['[uwsgi]'] + lines[1:])))
+    host.check_env('a')
+
+
+def test_the_groups_of_a_process_are_known():
+    uid, groups = _emperor.credentials(os.getpid())
+    assert (uid, groups[0]) == (os.geteuid(), os.getegid())
+    assert set(os.getgroups()) <= set(groups)

@@ -87,7 +87,8 @@ def test_who_takes_the_lock_removes_what_a_killed_run_left(files, tmp_path):
 
 def test_a_written_file_keeps_its_access_and_leaves_nothing_beside(files, tmp_path):
     (tmp_path / 'available' / '.a.ini.new').mkdir()
-    files.write('a.ini', b'1', 100)
+    own = os.getuid(), os.getgid()
+    files.write('a.ini', b'1', 100, (0o640,) + own)
     path = tmp_path / 'available' / 'a.ini'
     path.chmod(0o600)
     files.write('a.ini', b'2', 200)
@@ -105,7 +106,9 @@ def test_a_link_is_set_in_the_place_of_what_is_there(files, tmp_path):
 
 
 def test_all_that_a_vassal_leaves_goes_whatever_it_is(files, tmp_path):
-    files.write('a.ini', b'', 1)
+    (tmp_path / 'available' / 'a.ini').write_text(u'')
+    (tmp_path / 'apps-env').mkdir()
+    (tmp_path / 'apps-env' / 'a.ini').write_text(u'')
     outside = tmp_path / 'outside'
     outside.mkdir()
     own = tmp_path / 'run' / 'app' / 'a'
@@ -116,6 +119,7 @@ def test_all_that_a_vassal_leaves_goes_whatever_it_is(files, tmp_path):
     (tmp_path / 'run' / 'b.socket').write_text(u'')
     files.delete_all('a.ini')
     assert sorted(os.listdir(str(tmp_path / 'run'))) == ['app', 'b.socket'] and outside.exists() and not own.exists()
+    assert os.listdir(str(tmp_path / 'apps-env')) == os.listdir(str(tmp_path / 'available')) == []
     files.delete_all('a.ini')
 
 

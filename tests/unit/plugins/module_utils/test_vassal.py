@@ -78,6 +78,24 @@ def test_a_plan_takes_a_situation_to_a_state(found, state, actions, mode):
     assert (plan.actions, plan.mode, plan.changed) == (actions, mode, bool(actions))
 
 
+@pytest.mark.parametrize(
+    'found, state, actions',
+    [
+        (dict(pid=1, link='right'), 'enabled', ['env', 'restart']),
+        (dict(pid=1, link='right'), 'reloaded', ['env', 'restart']),
+        (dict(link='right'), 'enabled', ['env', 'start']),
+        (dict(), 'enabled', ['env', 'link', 'start']),
+    ],
+)
+def test_another_environment_is_a_restart_or_comes_with_the_start(found, state, actions):
+    assert make_plan(Situation('a', text=b'', **found), state, env_differs=True).actions == actions
+
+
+def test_an_environment_alone_is_removed_with_what_is_to_be_absent():
+    assert make_plan(Situation('a', env=b''), 'absent').actions == ['remove']
+    assert make_plan(Situation('a', env=b''), 'disabled').actions == []
+
+
 @pytest.mark.parametrize('state', ['reloaded', 'restarted'])
 def test_what_is_not_stale_is_left_alone(state):
     assert make_plan(Situation('a', **RUNNING), state, stale=False).actions == []

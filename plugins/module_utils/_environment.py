@@ -1,0 +1,122 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""The environment variables of a vassal, whose values are secret: the text of the file that holds them, and what may be said of them. Pure.
+
+The file is read by an `inherit` of the defaults, when uWSGI has expanded $(X), @(file) and %(x) in all other options already: only
+`%` is special there, as in each file that uWSGI reads.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import re
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+
+MASK = u'********'
+# A shorter value is no secret worth the name, and stands in every other line: 1, yes, on.
+SHORTEST = 4
+HEADER = u'# Written by uwsgi.emperor.uwsgi_vassal, from its option env. The values are secret.\n[uwsgi]\n'
+# uWSGI strips the blanks at the end of a line. In an if-opt block it puts the value of an option, here an empty one, for each %(_).
+NOTHING = u'uwsgi-emperor-nothing'
+_OPEN = u'set-ph = %s=\nif-opt = %s\n' % (NOTHING, NOTHING)
+_CLOSE = u'endif =\n'
+# Stands, while a line is made, for what no value has.
+_NUL = u'\0'
+
+
+def lines_needed(directory):
+    """The lines that the defaults need, so that a vassal reads its environment, which lies in a directory."""
+    path = '%s/%%N.ini' % directory
+    return ['if-file = %s' % path, 'inherit = %s' % path, 'endif =']
+
+
+def is_read(directory, text):
+    """Whether the text of the defaults has the lines."""
+    found = [re.sub(r'\s*=\s*', ' = ', line.strip()).strip() for line in to_native(text, errors='surrogate_or_replace').splitlines()]
+    wanted = [line.strip() for line in lines_needed(directory)]
+    return any(found[index : index + 3] == wanted for index in range(len(found)))
+
+
+def values(name, env):
+    """The values of a dict as uWSGI is to give them to the application, as text by name; raises VassalError, which quotes no value."""
+    result = {}
+    for key, value in env.items():
+        where = '%s: env: %s' % (to_native(name), to_native(repr(to_text(key))).lstrip('u'))
+        key = to_text(key)
+        if not re.match(r'[A-Za-z_][A-Za-z0-9_]*\Z', key):
+            raise VassalError('%s is not the name of an environment variable: letters, digits and _, and no digit first. Nothing was changed.' % where)
+        if key.startswith(u'UWSGI_'):
+            raise VassalError('%s: uWSGI takes a variable of such a name for an option of its own; give that by config. Nothing was changed.' % where)
+        if value is None or isinstance(value, (dict, list, tuple)):
+            raise VassalError('%s: a value is a string, a number or a boolean. Nothing was changed.' % where)
+        if isinstance(value, bool):
+            value = 'true' if value else 'false'
+        value = to_text(value)
+        if re.search(u'[\\n\\r\\0]', value):
+            raise VassalError('%s: its value has a line break or a NUL, which uWSGI can not take. Nothing was changed.' % where)
+        result[key] = value
+    return result
+
+
+def render(env):
+    """The text of the file for variables, which are text by name."""
+    text = HEADER
+    for key in sorted(env):
+        value = env[key]
+        if value != value.rstrip(u' \t'):
+            # an empty %(_) in the middle of each that is meant literally: what comes out is not looked at again
+            value = value.replace(u'%(_)', u'%' + _NUL + u'(_)')
+            line = u'env = %s=%s' % (key, value.replace(u'%', u'%%').replace(_NUL, u'%(_)'))
+            text += _OPEN + line + u'%(_)\n' + _CLOSE
+        else:
+            text += u'env = %s=%s\n' % (key, value.replace(u'%', u'%%'))
+    return text
+
+
+def parse(text):
+    """The variables of a text that render() made, text by name."""
+    env = {}
+    block = False
+    for line in to_text(text, errors='surrogate_or_replace').split(u'\n'):
+        if line.startswith(u'if-opt = '):
+            block = True
+        elif line.startswith(u'endif'):
+            block = False
+        elif line.startswith(u'env = '):
+            key, dummy, value = line[len(u'env = ') :].partition(u'=')
+            if block:
+                value = value.replace(u'%(_)', u'')
+            env[key] = value.replace(u'%%', u'%')
+    return env
+
+
+def changes(old, new):
+    """What --diff shows of variables before and after, as two texts: their names, and that a value is another, but no value."""
+    before = u''.join(u'%s = %s\n' % (key, MASK) for key in sorted(old))
+    after = u''.join(u'%s = %s%s\n' % (key, MASK, u' (changed)' if key in old and old[key] != new[key] else u'') for key in sorted(new))
+    return before, after
+
+
+def secrets(env):
+    """The values that are long enough to be told from other words."""
+    return [value for value in env.values() if len(value.strip()) >= SHORTEST]
+
+
+def mask(text, hidden):
+    """A native text without the values `hidden`."""
+    # also as repr() has them; the longest first, so that nothing is left of one that has another in it
+    hidden = set(form for value in hidden for form in (value.strip(), value.strip().replace(u'\\', u'\\\\')))
+    for value in sorted(hidden, key=len, reverse=True):
+        text = text.replace(to_native(value), to_native(MASK))
+    return text
+
+
+def mask_lines(lines, hidden):
+    return [mask(line, hidden) for line in lines]
