@@ -56,7 +56,8 @@ options:
       - V(enabled) links the application's file into the Emperor's directory; it runs when the task ends.
       - V(disabled) removes the link; the application has finished its requests and is gone when the task ends.
       - V(reloaded) runs its code and configuration anew in the same process; its socket stays open and running requests end in peace.
-        It is V(restarted) instead where the application's user may not read its file, since uWSGI would die of that.
+        It is V(restarted) instead where the application's user may not read its file, since uWSGI would die of that, and where
+        its configuration names another user or group than it runs as, which a reload can't change.
       - V(restarted) replaces its process, once requests in flight have ended. With
         C(hook-master-start = unix_signal:15 gracefully_kill_them_all) in its configuration or the defaults that is quick;
         without it a graceful reload comes first.
