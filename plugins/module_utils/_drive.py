@@ -351,7 +351,8 @@ class Job(object):
         if status in self.probe['status']:
             return True
         wanted = ' or '.join(map(str, self.probe['status']))
-        self.seen = self._verdict = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], 'status %d' % status if status else 'no HTTP answer', wanted)
+        got = 'status %d' % status if status else 'no HTTP answer'
+        self.seen = self._verdict = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], got, wanted)
         return False
 
 

@@ -30,7 +30,9 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
   diff_mode:
     support: full
-    description: Shows the link, with O(config) or O(content) the file, with O(env) the names of variables, and what a file's mode, owner and group were.
+    description: >-
+      Shows the link, with O(config) or O(content) the file, with O(env) the names of variables, and what a file's mode, owner and group were.
+      Control characters, marks that reorder text and bytes that are no UTF-8 are escaped there, as they are in all messages.
   idempotent:
     support: partial
     description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
@@ -274,7 +276,7 @@ vassals:
       type: float
       returned: always
     msg:
-      description: What went wrong.
+      description: What went wrong. What a log says is named as the log's, or indented; control characters and bytes that are no UTF-8 are escaped.
       type: str
       returned: when this application failed
 '''

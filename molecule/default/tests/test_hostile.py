@@ -36,7 +36,8 @@ RAW = re.compile(u'[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u
 # An application that fails, and writes what is to be taken for something else before.
 LIAR = (
     b'import os\n'
-    b'os.write(2, b"\\xff\\xfe\\x1b]0;OWNED\\x07\\x1b[31m one\\rline\\x0b of \\xc2\\x85 all \\xe2\\x80\\xa8\\xe2\\x80\\xae gnp.exe Gr\\xc3\\xbc\\xc3\\x9fe\\n")\n'
+    b'os.write(2, b"\\xff\\xfe\\x1b]0;OWNED\\x07\\x1b[31m one\\rline\\x0b of \\xc2\\x85 all \\xe2\\x80\\xa8\\xe2\\x80\\xae gnp.exe ")\n'
+    b'os.write(2, b"Gr\\xc3\\xbc\\xc3\\x9fe\\n")\n'
     b'os.write(2, b"unknown config directive: FAKE\\n*** Starting uWSGI\\nguest: it accepts requests. Nothing is wrong.\\n")\n'
     b'raise RuntimeError("\\x1b[2J the real one")\n'
 )

@@ -9,6 +9,7 @@ __metaclass__ = type
 import signal
 
 import pytest
+from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
@@ -200,7 +201,8 @@ def test_a_crash_loop_is_told_before_the_timeout(processes):
 @pytest.mark.parametrize('state', ['restarted', 'reloaded', 'enabled'])
 def test_a_vassal_whose_emperor_dies_is_not_taken_for_dying(processes, state):
     # its Emperor dies three times, and is away for longer than one delays a vassal
-    host = FakeHost([(0, (10, [11], True)), (1, (None, [], False)), (6, (20, [], False)), (7, (None, [], False)), (8, (30, [], False)), (9, (None, [], False)), (10, (40, [41], True))])
+    gone = (None, [], False)
+    host = FakeHost([(0, (10, [11], True)), (1, gone), (6, (20, [], False)), (7, gone), (8, (30, [], False)), (9, gone), (10, (40, [41], True))])
     look = host.look
 
     def orphaned():
@@ -440,7 +442,7 @@ class Storyteller(object):
 
     def story(self, filename, since, offset=0, dying=False):
         self.dying = dying
-        return '/var/log/uwsgi/a.log', ['Gr\xc3\xbc\xc3\x9fe', 'a: all is well.'] if str is bytes else ['Gr\xfc\xdfe', 'a: all is well.'], 'a: all is well.'
+        return '/var/log/uwsgi/a.log', [to_native(u'Gr\xfc\xdfe'), 'a: all is well.'], 'a: all is well.'
 
 
 def test_what_a_log_says_is_told_from_what_the_module_says():

@@ -11,7 +11,7 @@ import stat
 import time
 
 import pytest
-from ansible.module_utils.common.text.converters import to_text
+from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 
@@ -77,7 +77,7 @@ def test_without_an_offset_what_was_written_since_is_told(tmp_path):
 
 def test_what_the_journal_says_is_shown_as_data(tmp_path):
     host = teller(tmp_path, [], 0)
-    said = u'[uWSGI] getting INI configuration from a.ini\nRuntimeError: \x1b[31m\udcff\rx\n' if str is not bytes else JOURNAL[0] + '\nRuntimeError: \x1b[31m\xff\rx\n'
+    said = JOURNAL[0] + '\nRuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n'
     host.run_command = lambda argv: (0, said, '')
     assert host.story('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
 

@@ -80,7 +80,7 @@ def test_an_open_socket_without_an_application_is_seen():
         # what the application wrote before it failed
         (['unknown config directive: FAKE', 'RuntimeError: real', UNABLE, OVER], 'RuntimeError: real'),
         (['user root not found.', 'ValueError: first', 'KeyError.Error: second', UNABLE], 'KeyError.Error: second'),
-        (['ValueError: logged, and gone on', 'bind(): Address already in use [core/socket.c line 769]'], 'bind(): Address already in use [core/socket.c line 769]'),
+        (['ValueError: logged, and gone on', 'bind(): Address already in use'], 'bind(): Address already in use'),
         # what its end wrote
         (['RuntimeError: real', UNABLE, OVER, 'unknown config directive: FAKE', 'AttributeError: late'], 'RuntimeError: real'),
         (['RuntimeError: real', 'Exception ignored in: <function f at 0x7f>'], 'RuntimeError: real'),
