@@ -195,7 +195,6 @@ class Host(object):
         self._others = set()
         self.settings = {}
         self.env_dir = os.path.dirname(self.available_dir) + '/apps-env'
-        self._hidden = {}  # file name -> values of its environment, also former ones
         self.stats_address = None
         self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options)
         self._find()
@@ -288,12 +287,14 @@ class Host(object):
         except OSError:
             binary = argv[0]
         self.binary = binary
-        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'emperor-tyrant', 'master']
+        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown']
+        settings += ['emperor-tyrant', 'master']
         self.settings = self._get([([binary] + argv[1:], '/')], settings)[0][2]
 
     binary = '/usr/bin/uwsgi-core'
     env_dir = '/etc/uwsgi/apps-env'
-    _hidden = {}
+    # For root alone, and until the next boot: what an environment was before, since the log's last lines may quote it still.
+    former_dir = '/run/uwsgi-env'
 
     @staticmethod
     def _get(commands, options):
@@ -315,7 +316,7 @@ class Host(object):
         return found
 
     def options(self, filename, text=None):
-        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
+        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS, '' of a flag; {} if uWSGI can't read them."""
         self.read([(filename, text)])
         return self._readings[filename, text][1]
 
@@ -789,7 +790,11 @@ class Host(object):
     def write_env(self, filename, text, access=None):
         """Puts the file of a vassal's environment in place, or removes it where there is no text."""
         path = self.env_path(filename)
-        self._hidden.setdefault(filename, set()).update(self._env_values(text), self._env_values(_read(path)))
+        former = _read(path)
+        if former:
+            if not os.path.isdir(self.former_dir):
+                os.mkdir(self.former_dir, 0o700)
+            self._place(self._former_path(filename), former, (0o600, 0, 0))
         if not text:
             self._remove(path)
             return
@@ -797,6 +802,9 @@ class Host(object):
             os.mkdir(self.env_dir)
             os.chmod(self.env_dir, 0o755)
         self._place(path, text, access or (MODE, 0, 0))
+
+    def _former_path(self, filename):
+        return '%s/%s' % (self.former_dir, os.path.basename(self.env_path(filename)))
 
     def check_env(self, name):
         """Raises VassalError where the defaults do not have uWSGI read the environment."""
@@ -807,13 +815,11 @@ class Host(object):
                 % (name, files[-1] if files else self.defaults, '\n'.join('  ' + line for line in _environment.lines_needed(self.env_dir)))
             )
 
-    @staticmethod
-    def _env_values(text):
-        return _environment.secrets(_environment.parse(text or b''))
-
     def hide(self, filename, lines):
-        """Lines of a log without the values of a vassal's environment."""
-        hidden = self._hidden.get(filename, set()).union(self._env_values(_read(self.env_path(filename))))
+        """Lines of a log without the values of a vassal's environment, of the former one, too."""
+        hidden = []
+        for path in self.env_path(filename), self._former_path(filename):
+            hidden += _environment.secrets(_environment.parse(_read(path) or b''))
         return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def mtime(self, filename):
@@ -840,7 +846,7 @@ class Host(object):
     def remove(self, filename):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
         self._remove('%s/%s' % (self.available_dir, filename))
-        self._remove(self.env_path(filename))
+        self.write_env(filename, None)
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             self._remove('%s/%s.%s' % (RUN_DIR, split_extension(filename)[0], ending))
 
