@@ -268,7 +268,6 @@ class Host(object):
         self.why_down = None
         self._others = set()
         self.settings = {}
-        self._hidden = {}  # file name -> values of its environment, also former ones
         self.stats_address = None
         self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options, what was left out)
         self.left_out_of_settings = []  # sentences
@@ -362,7 +361,8 @@ class Host(object):
         except OSError:
             binary = argv[0]
         self.binary = binary
-        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown', 'emperor-tyrant', 'master']
+        settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown']
+        settings += ['emperor-tyrant', 'master']
         staging = Staging()
         try:
             found = scan([_latin(word) for word in argv[1:]], staging)
@@ -372,7 +372,6 @@ class Host(object):
             staging.clear()
 
     binary = '/usr/bin/uwsgi-core'
-    _hidden = {}
 
     @staticmethod
     def _get(commands, options):
@@ -395,7 +394,7 @@ class Host(object):
         return found
 
     def options(self, filename, text=None):
-        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS; {} if uWSGI can't read them. A flag's value is ''."""
+        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS, '' of a flag; {} if uWSGI can't read them."""
         self.read([(filename, text)])
         return self._readings[filename, text][1]
 
@@ -870,9 +869,7 @@ class Host(object):
         return self.files.env(filename)
 
     def write_env(self, filename, text, access=None):
-        """Puts the file of a vassal's environment in place, or removes it where there is no text."""
-        path = self.env_path(filename)
-        self._hidden.setdefault(filename, set()).update(self._env_values(text), self._env_values(_read(path)))
+        """Files.write_env()."""
         self.files.write_env(filename, text, access)
 
     def check_env(self, name):
@@ -884,13 +881,11 @@ class Host(object):
                 % (name, files[-1] if files else self.defaults, '\n'.join('  ' + line for line in _environment.lines_needed(self.files.env_dir)))
             )
 
-    @staticmethod
-    def _env_values(text):
-        return _environment.secrets(_environment.parse(text or b''))
-
     def hide(self, filename, lines):
-        """Lines of a log without the values of a vassal's environment."""
-        hidden = self._hidden.get(filename, set()).union(self._env_values(_read(self.env_path(filename))))
+        """Lines of a log without the values of a vassal's environment, of the former one, too."""
+        hidden = []
+        for path in self.files.env(filename), self.files.former_env(filename):
+            hidden += _environment.secrets(_environment.parse(_read(path) or b''))
         return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def mtime(self, filename):

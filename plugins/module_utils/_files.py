@@ -161,15 +161,21 @@ class Files(object):
         path = os.path.realpath(self.available(filename))
         place(path, text, new_access or access(path) or (MODE, 0, 0), mtime)
 
+    def former_env(self, filename):
+        """What a vassal's environment was before, for root alone and until the next boot: the log's last lines may quote it still."""
+        return '%s/env/%s' % (STATE_DIR, os.path.basename(self.env(filename)))
+
     def write_env(self, filename, text, new_access=None):
         """Puts the file of a vassal's environment in place, or removes it where there is no text."""
+        path, former = self.env(filename), read(self.env(filename))
+        if former:
+            _make_dir(os.path.dirname(self.former_env(filename)), 0o700)
+            place(self.former_env(filename), former, (0o600, os.geteuid(), os.getegid()))
         if not text:
-            remove(self.env(filename))
+            remove(path)
             return
-        if not os.path.isdir(self.env_dir):
-            os.mkdir(self.env_dir)
-            os.chmod(self.env_dir, 0o755)
-        place(self.env(filename), text, new_access or (MODE, 0, 0))
+        _make_dir(self.env_dir, 0o755)
+        place(path, text, new_access or (MODE, 0, 0))
 
     def link(self, filename):
         target = self.available(filename)
@@ -190,7 +196,7 @@ class Files(object):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
         name = split_extension(filename)[0]
         self.delete(filename)
-        remove(self.env(filename))
+        self.write_env(filename, None)
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             remove('%s/%s.%s' % (RUN_DIR, name, ending))
         remove('%s/%s' % (OWN_DIRS, name))
@@ -273,8 +279,7 @@ class Files(object):
         mode: how they are made to take it up, 'reload' or 'restart'.
         """
         path = self._mark(filename)
-        if not os.path.isdir(os.path.dirname(path)):
-            os.makedirs(os.path.dirname(path))
+        _make_dir(os.path.dirname(path), 0o700)
         with open(path + NEW, 'w') as handle:
             handle.write(''.join('%s\n' % word for word in [mode] + ['%d %d' % one for one in processes]))
         os.rename(path + NEW, path)
@@ -289,10 +294,20 @@ class Files(object):
         remove(self._mark(filename))
 
 
+def _make_dir(path, mode):
+    """Makes a directory where there is none, and those above it."""
+    if not os.path.isdir(path):
+        if not os.path.isdir(os.path.dirname(path)):
+            _make_dir(os.path.dirname(path), mode)
+        os.mkdir(path)
+        os.chmod(path, mode)
+
+
 def _make_state_dir():
     try:
         os.mkdir(STATE_DIR, 0o700)
     except OSError as error:
+        # another run may make it at the same time
         if error.errno != errno.EEXIST:
             raise
     if open_to(os.lstat(STATE_DIR)):

@@ -170,8 +170,8 @@ def test_other_variables_are_a_restart_and_none_take_the_file_away(sites):
         ({}, ['env', 'restart']),
         ({}, []),
     ):
-        wanted = dict(dict(PASSWORD=None, COUNT=None, DEBUG=None), **dict((key, {3: '3', True: 'true'}.get(value, value)) for key, value in (env or {}).items()))
-        expect(sites, wanted if env is not None else {})
+        given = dict((key, {3: '3', True: 'true'}.get(value, value)) for key, value in (env or {}).items())
+        expect(sites, {} if env is None else dict(dict(PASSWORD=None, COUNT=None, DEBUG=None), **given))
         arguments = dict(name='guest', config=CONFIG, **({} if env is None else dict(env=env)))
         for options in ['--check'], []:
             for key, result in ad_hoc('uwsgi_vassal', arguments, *options).items():

@@ -195,15 +195,17 @@ def test_access_that_changes_is_never_wider_than_before_and_after(host, tmp_path
     assert modes == [0o640] and access(path)[0] == 0o644
 
 
-def test_the_environment_is_written_hidden_and_removed(host, tmp_path):
+def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypatch):
     own = os.getuid(), os.getgid()
+    monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: None)
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
     host.files.env_dir = str(tmp_path / 'apps-env')
-    host._hidden = {}
     for text in b'[uwsgi]\nenv = A=former-value\n', b'[uwsgi]\nenv = A=other-value\n':
         host.write_env('a.yml', text, (0o640,) + own)
         assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
     assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
     assert host.hide('a.yml', ['other-value and former-value']) == ['******** and ********']
+    assert access(tmp_path / 'state' / 'env')[0] == 0o700 and access(tmp_path / 'state' / 'env' / 'a.ini')[0] == 0o600
     host.write_env('a.yml', None)
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()
     # what is gone may stand in the log still
