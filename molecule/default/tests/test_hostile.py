@@ -14,6 +14,7 @@ __metaclass__ = type
 import base64
 import json
 import re
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import conftest
@@ -312,3 +313,81 @@ def test_of_two_runs_at_once_the_later_finds_what_the_earlier_left(sites):
 def test_without_root_nothing_is_claimed(module):
     for key, result in ad_hoc(module, dict(name='hello'), '-e', 'ansible_become=false').items():
         assert result['failed'] and 'become: true' in result['msg'], '%s: %s' % (key, result)
+
+
+# One of each kind of what uWSGI does while it is asked what a configuration says; each would leave a file of its name in /srv/traces.
+TRACES = """[uwsgi]
+plugin = %s
+wsgi-file = /srv/hello/hello.py
+exec-asap = touch /srv/traces/exec
+hook-asap = exec:touch /srv/traces/hook
+exec-as-user-atexit = touch /srv/traces/atexit
+foo = @(exec://touch /srv/traces/at)
+%%x = touch /srv/traces/no-option
+set = exec-asap=touch /srv/traces/set
+declare-option = bar=exec-asap=touch $1
+bar = /srv/traces/declared
+if-exists = /srv
+ini = exec://touch /srv/traces/ini
+endif =
+inherit = /srv/traces.ini
+spooler = /srv/traces/spooler
+""" % conftest.PLUGIN
+OTHER_TRACES = {
+    'yml': 'uwsgi:\n  plugin: %s\n  exec-asap: touch /srv/traces/yaml\n' % conftest.PLUGIN,
+    'json': '{"uwsgi": {"plugin": "%s", "exec-asap": "touch /srv/traces/json"}}' % conftest.PLUGIN,
+    'xml': '<uwsgi><plugin>%s</plugin><exec-asap>touch /srv/traces/xml</exec-asap></uwsgi>' % conftest.PLUGIN,
+}
+
+
+def called(module, arguments, *options):
+    """The output of a call, with its warnings."""
+    return conftest.call(['ansible', ','.join(HOSTS), '-b', '-m', module, '-a', json.dumps(arguments)] + list(options))[1]
+
+
+def test_what_is_only_looked_at_executes_nothing(sites):
+    everywhere(sites, 'mkdir /srv/traces; printf "[uwsgi]\nhook-asap = exec:touch /srv/traces/inherited\n" > /srv/traces.ini')
+    for ending, text in OTHER_TRACES.items():
+        everywhere(sites, 'printf %%s %s > /etc/uwsgi/apps-available/trace-%s.%s', text, ending, ending)
+    try:
+        said = called('uwsgi_vassal', dict(name='guest', content=TRACES), '--check')
+        for line in 'line 4, exec-asap', 'line 7, foo', '/srv/traces.ini: line 2, hook-asap':
+            assert all(word in said for word in line.split()) and 'CHANGED' in said, said
+        # what else is wrong is told all the same
+        refused(sites, dict(name='guest', content='[uwsgi]\nexec-asap = touch /srv/traces/wrong\nno-such-option = 1\n'), 'no-such-option')
+        everywhere(sites, 'printf %%s %s > /etc/uwsgi/apps-available/guest.ini', TRACES)
+        for dummy in range(2):
+            assert 'exec-asap' in called('uwsgi_vassal_info', dict(name='*'))
+        for result in ad_hoc('uwsgi_vassal_info', dict(name=['guest', 'trace-*'])).values():
+            assert [one['socket'] for one in result['vassals']] == ['/run/uwsgi/guest.socket'] + [None] * len(OTHER_TRACES), result
+        ad_hoc('uwsgi_vassal', dict(name=['guest', 'trace-*']), '--check')
+        assert set(everywhere(sites, 'ls -A /srv/traces').values()) == {''}
+    finally:
+        everywhere(sites, 'rm -rf /etc/uwsgi/apps-available/guest.ini /etc/uwsgi/apps-available/trace-* /srv/traces /srv/traces.ini')
+
+
+def test_a_start_executes_what_its_configuration_says_once(sites):
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'exec-asap': 'echo started >> /srv/started'}
+    try:
+        drive(dict(name='guest', config=config))
+        ad_hoc('uwsgi_vassal_info', dict(name='guest'))
+        ad_hoc('uwsgi_vassal', dict(name='guest', state='restarted'), '--check')
+        assert set(everywhere(sites, 'cat /srv/started').values()) == {'started'}
+        drive(dict(name='guest', state='restarted'))
+        assert set(everywhere(sites, 'cat /srv/started').values()) == {'started\nstarted'}
+    finally:
+        drive(dict(name='guest', state='absent'))
+        everywhere(sites, 'rm -f /srv/started')
+
+
+def test_a_look_removes_nothing_of_what_runs(sites):
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'vacuum': True, 'stats': '/run/uwsgi/guest.stats'}
+    drive(dict(name='guest', config=config))
+    try:
+        there = everywhere(sites, 'ls /run/uwsgi')
+        for dummy in range(2):
+            for result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).values():
+                assert result['vassals'][0]['requests'] == 0, result
+        assert everywhere(sites, 'ls /run/uwsgi') == there
+    finally:
+        drive(dict(name='guest', state='absent'))
