@@ -112,6 +112,15 @@ def test_a_link_in_the_place_of_a_fresh_socket_makes_root_chown_nothing(attacked
     assert untouched(attacked) == before
 
 
+def test_uwsgi_reloads_an_application_by_its_pidfile_which_is_roots(attacked):
+    before = attacked.site.facts('hello')
+    assert attacked.check('stat -c "%U %a" /run/uwsgi/hello.pid; cat /run/uwsgi/hello.pid').split() == ['root', '644', str(before['master'])]
+    attacked.check('uwsgi-core --reload /run/uwsgi/hello.pid')
+    command = 'for i in $(seq 300); do [ ! -e /proc/%d ] && exit; sleep 0.1; done; exit 1' % before['pid']
+    attacked.check('sh -c %s', command)
+    assert attacked.site.facts('hello')['master'] == before['master']
+
+
 def test_an_application_listens_in_the_place_of_no_other(attacked):
     for user in 'www-data', 'games':
         assert attacked.python(user, LISTEN, '/run/uwsgi/hello.socket').rc != 0

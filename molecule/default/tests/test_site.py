@@ -16,6 +16,11 @@ def test_changed_defaults_reach_the_vassals_by_a_reload_once(sites):
     host = BY_ROLE[-1]
     site = sites[host]
     before = site.facts('hello')
+    # and it puts right what applications could do on a host of an older release, without a restart of what runs
+    site.host.check_output('chgrp www-data /run/uwsgi && chmod 2775 /run/uwsgi && rmdir /run/uwsgi/app/* /run/uwsgi/app; ln -s /root /run/uwsgi/app')
+    site.host.check_output('chown -h www-data /run/uwsgi/app && chmod 0711 /root')
+    plant = 'cd /run/uwsgi; rm -f hello.pid stone.pid; ln -s /etc/shadow hello.pid; mkfifo stone.pid; mkdir guest.socket; echo 1 > guest.pid; mkfifo guest.fifo'
+    site.host.check_output('su -s /bin/sh -c %s www-data', plant)
     extra = dict(emperor_hosts=host, emperor_defaults={'harakiri': 77})
     if not BY_SYSTEMD:
         # the first run is lost on its way, between the file and the reload
@@ -23,6 +28,10 @@ def test_changed_defaults_reach_the_vassals_by_a_reload_once(sites):
     assert '77' not in site.facts('hello')['harakiri']
     playbook('uwsgi.emperor.site', extra)
     after = site.facts('hello')
+    found = site.host.check_output('stat -c "%n %U:%G %a %F" /run/uwsgi /run/uwsgi/app /root; ls /run/uwsgi').splitlines()
+    site.host.check_output('chmod 0700 /root; rm -f /run/uwsgi/guest.fifo')
+    assert found[:3] == ['/run/uwsgi root:root 755 directory', '/run/uwsgi/app root:root 755 directory', '/root root:root 711 directory']
+    assert not set(found[3:]) & set(['hello.pid', 'stone.pid', 'guest.socket', 'guest.pid']) and 'guest.fifo' in found
     assert '77' in after['harakiri']
     assert after['master'] == before['master']
     recap = playbook('uwsgi.emperor.site', extra)
