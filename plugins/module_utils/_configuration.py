@@ -187,6 +187,7 @@ class Place(object):
         self.line = line
         self.late = late  # whether uWSGI reads it after all arguments
         self.depth = depth
+        self.by_line = False  # whether a line of it can be left out in silence
         self.loop = None  # what %(_) stands for, None outside of for and if
 
 
@@ -215,10 +216,13 @@ class _Scanner(object):
                 if re.match(u'-.*[xyjS]', word):
                     # short options in one word, of which some read files
                     self.found(place, word, True, UNTOLD)
-                elif word.startswith(u'-') or re.match(u'--(emperor|vassal)', result[-1] if result else u''):
-                    result += self._word(word, place)
-                else:
-                    result += self._file_or_value(word, place)
+                    continue
+                value_of_emperor = re.match(u'--(emperor|vassal)', result[-1] if result else u'')
+                kept = self._word(word, place) if word.startswith(u'-') or value_of_emperor else self._file_or_value(word, place)
+                if not kept and result and result[-1].startswith(u'--') and u'=' not in result[-1]:
+                    # it may have been the value of that
+                    result.pop()
+                result += kept
                 continue
             key, equal, value = (short, u'', u'') if short else word[2:].partition(u'=')
             if key == u'vacuum':
@@ -245,6 +249,9 @@ class _Scanner(object):
     def _file_or_value(self, word, place):
         """A word that may be a file of its own, or belong to the option before it."""
         kind = FORMATS.get(posixpath.splitext(word)[1])
+        if _SCHEME.match(word) or word.endswith(u'.lua'):
+            self.found(place, word, True, UNTOLD)
+            return []
         if kind is None:
             return self._word(word, place)
         if not self.upper:
@@ -262,6 +269,7 @@ class _Scanner(object):
         """
         full = posixpath.join(self.host.directory, path)
         here = Place(shown or full, None, place.late, place.depth + 1)
+        here.by_line = kind == '.ini'
         self.files += 1
         if here.depth > DEPTH or self.files > FILES:
             self.found(here, None, True, 'there are too many files in each other')
@@ -423,10 +431,10 @@ class _Scanner(object):
             # core/spooler.c makes it; nothing is said, as nothing of it is looked at
             if re.search(u'[%%$@]\\(|%s' % UNKNOWN, value) or not self.host.is_directory(posixpath.join(self.host.directory, value)):
                 return None
-        elif key == u'vacuum':
-            # where uWSGI exits after --get, it removes the pidfiles and the stats socket of those that run: otherwise it is told not to
-            if place.late:
-                return None
+        elif key == u'vacuum' and (place.by_line or place.late):
+            # when uWSGI exits, even for a wrong option behind this one, it removes the pidfiles and the stats socket of those that run;
+            # of other formats it is told by a last argument not to
+            return None
         return value
 
     def _load(self, key, value, place):

@@ -28,6 +28,10 @@ attributes:
   check_mode:
     support: full
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    details:
+      - Nothing that a configuration says is executed. Options that uWSGI executes as soon as it reads them, such as C(exec-asap), C(hook-asap)
+        and C(@(exec://...)), are left out when a configuration is checked, which a warning tells.
+        Of a file in another format than INI that has one, uWSGI is not asked, so that an error in it shows at the start only.
   diff_mode:
     support: full
     description: >-

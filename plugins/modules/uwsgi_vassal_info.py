@@ -16,7 +16,9 @@ author:
   - uwsgi.emperor contributors (@uwsgi-emperor)
 description:
   - Reads the state of the Emperor and of its applications (vassals) from systemd, the Emperor's stats socket where there is one, and C(/proc).
-  - It changes nothing.
+  - It changes nothing, and executes nothing that a configuration says. What uWSGI would execute while it is asked for the options of an
+    application is left out, with a warning. Of a file in another format than INI that has such a thing, uWSGI is not asked, and
+    what only its configuration tells is V(none).
 extends_documentation_fragment:
   - uwsgi.emperor.layout
 attributes:

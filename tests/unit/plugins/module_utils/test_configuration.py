@@ -151,7 +151,7 @@ ORDINARY = [
     u'plugin = 0:python3, http',
     u'plugins-dir = /usr/lib/uwsgi/plugins',
     u'plugin = /usr/lib/uwsgi/plugins/python3_plugin.so',
-    u'vacuum = true',
+    u'vacuum-not = true',
     u'include = /etc/uwsgi/common.ini',
     u'ini = common.ini',
     u'ini = :other',
@@ -190,8 +190,9 @@ def test_what_nothing_else_depends_on_leaves_complaints_right():
     assert not look(INI % u'ini = exec://x')[0].exact and not look(INI % u'plugins-dir = /opt')[0].exact
 
 
-def test_a_directory_that_uwsgi_would_make_is_left_out_in_silence():
-    found, staged = look(INI % u'spooler = /var/spool/x')
+@pytest.mark.parametrize('line', [u'spooler = /var/spool/x', u'vacuum = true'])
+def test_what_uwsgi_would_make_or_remove_is_left_out_in_silence(line):
+    found, staged = look(INI % line)
     assert found.findings == [] and found.exact
     assert staged == {u'/staged/0/foo.ini': INI % u''}
 
@@ -223,9 +224,7 @@ def test_the_defaults_are_looked_at(option):
     host = Files({u'/etc/uwsgi/apps-enabled/foo.ini': INI % u'', u'/etc/uwsgi/defaults.ini': u'[uwsgi]\nvacuum = 1\nexec-asap = x\nlogto = %N\n'})
     found = scan(['--ini', 'foo.ini', '--' + option, '/etc/uwsgi/defaults.ini'], host, None, u'FOO')
     assert found.arguments == ['--ini', 'foo.ini', '--' + option, '/staged/0/defaults.ini']
-    # what is inherited is read after uWSGI was told to remove nothing
-    vacuum = u'vacuum = 1' if option == 'include' else u''
-    assert host.staged == {u'/staged/0/defaults.ini': u'[uwsgi]\n%s\n\nlogto = foo\n' % vacuum}
+    assert host.staged == {u'/staged/0/defaults.ini': u'[uwsgi]\n\n\nlogto = foo\n'}
     assert [one.path for one in found.findings] == ['/etc/uwsgi/defaults.ini']
 
 
@@ -301,7 +300,10 @@ def test_in_another_format_all_of_it_is_left_out():
         ('foo.json', u'{"uwsgi": {"plugin": "python3", "env": ["X=@home", "A=b"], "vacuum": true, "spooler": "/there", "n": 1.5}}'),
         ('foo.json', u'{"uwsgi": {"plugin": "python3", '),
         ('foo.json', u'// so\n{"uwsgi": {"plugin": "python3"}}'),
-        ('foo.yaml', u'# exec-asap: x\n---\nuwsgi:\n  plugin: python3  # exec-asap: x\n  env:\n    - "X=Gr\xc3\xbc\xc3\x9fe vom Kaiser"\n    - A=b\n  vacuum: 1\n'),
+        (
+            'foo.yaml',
+            u'# exec-asap: x\n---\nuwsgi:\n  plugin: python3  # exec-asap: x\n  env:\n    - "X=Gr\xc3\xbc\xc3\x9fe vom Kaiser"\n    - A=b\n  vacuum: 1\n',
+        ),
         ('foo.yml', u'uwsgi:\n  plugins: [python3, http]\n  route: "^/x redirect:http://example.com/"\n  cron: 1 * * * * x\n'),
         ('foo.yml', u'uwsgi:\n\tplugin: python3\n'),
         ('foo.xml', u'<?xml version="1.0" encoding="UTF-8"?>\n<uwsgi>\n <!-- exec-asap -->\n <plugin>python3</plugin><master/>\n</uwsgi>'),
@@ -326,7 +328,8 @@ def test_an_ordinary_file_of_another_format_is_read_where_it_is(name, text):
         (['--exec-asap', 'touch /tmp/x', '--master'], ['--master']),
         (['--exec-asa=touch /tmp/x', '--master'], ['--master']),
         (['--vacuum', '--http', ':80'], ['--http', ':80']),
-        (['--env', 'X=@(exec://touch /tmp/x)'], ['--env']),
+        (['--env', 'X=@(exec://touch /tmp/x)', '--master'], ['--master']),
+        (['exec://touch /tmp/x;:.ini', '--master'], ['--master']),
         (['--plugin', '/tmp/x'], []),
     ],
 )
