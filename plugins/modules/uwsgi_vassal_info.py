@@ -165,6 +165,13 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
 
 
+def count_requests(stats):
+    """The requests of all workers, None where the document has no such numbers: it is the application's own."""
+    workers = stats.get('workers')
+    counts = [worker.get('requests') for worker in workers if isinstance(worker, dict)] if isinstance(workers, list) else []
+    return sum(counts) if counts and all(isinstance(count, int) for count in counts) else None
+
+
 def describe(host, situation, view):
     """One entry of `vassals`."""
     filename = situation.filename
@@ -185,7 +192,7 @@ def describe(host, situation, view):
     address = options.get('stats') or options.get('stats-server')
     stats = read_stats(address, situation.pid) if address and situation.pid else None
     if stats:
-        entry['requests'] = sum(worker.get('requests', 0) for worker in stats.get('workers', []))
+        entry['requests'] = count_requests(stats)
     age = _emperor.age(situation.pid) if situation.pid else None
     if age is not None:
         entry['started'] = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - age))
