@@ -79,7 +79,7 @@ def application(sites):
     everywhere(sites, "printf '%%s' %s > /srv/secrets.py", APPLICATION)
     yield
     drive(state='absent')
-    assert set(everywhere(sites, 'ls /etc/uwsgi/apps-env').values()) == set([''])
+    everywhere(sites, 'test ! -e %s', ENV)
 
 
 @pytest.fixture(autouse=True)
