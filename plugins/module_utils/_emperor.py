@@ -886,6 +886,8 @@ class Host(object):
         hidden = []
         for path in self.files.env(filename), self.files.former_env(filename):
             hidden += _environment.secrets(_environment.parse(_read(path) or b''))
+        # the lines are escaped already
+        hidden += [visible(value) for value in hidden]
         return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def mtime(self, filename):

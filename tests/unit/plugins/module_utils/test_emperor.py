@@ -210,6 +210,8 @@ def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypat
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()
     # what is gone may stand in the log still
     assert host.hide('a.yml', ['other-value']) == ['********']
+    host.write_env('a.yml', to_text('[uwsgi]\nenv = A=red \x1b[31m value\n').encode('utf-8'), (0o640,) + own)
+    assert host.hide('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
 
 
 def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
