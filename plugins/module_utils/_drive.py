@@ -69,6 +69,7 @@ class Job(object):
         self._deaths = 0
         self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'newborn', 'draining', 'drained', 'killed'
         self._asked_at = 0.0
+        self._told = None  # the PID of a master which is not the one before, and was asked to end
         self._absent = None
         self.moved = 0.0  # when the Emperor started or lost a vassal, whichever
         self._socketless = None
@@ -143,9 +144,11 @@ class Job(object):
                 host.unlink(self.filename)
                 self._asked = 'signal'
             elif pid not in (None, self.before.pid) and now > self._asked_at + PATIENCE:
-                # started anew before its link was gone, it is stopped in its first instants, and its workers may miss that
+                # started anew before its link was gone, it is stopped in its first instants: its workers may miss that, and a master
+                # that begins or replaces itself, which would only make new ones
                 host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
-                self._asked_at = now
+                host.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
+                self._told, self._asked_at = pid, now
             self.seen = 'process %s still runs' % pid
             self.done = pid is None
         elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
@@ -171,10 +174,12 @@ class Job(object):
         gone = self.plan.mode == 'stop'
         if self._asked is None:
             self._asked_at = now
+            if gone:
+                host.refuse_unlink(self.filename)
             if host.masterless(self.filename):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
             elif not self.before.workers and not host.asleep(self.filename, pid):
-                # it serves nobody, and newborn it takes no SIGTERM and may miss any signal
+                # it serves nobody, and newborn it takes no SIGTERM and may miss any other
                 self._end(host, pid, gone)
                 self._asked = 'newborn'
                 return
@@ -203,9 +208,11 @@ class Job(object):
             self.plan.actions.append('kill')
             self.warnings.append('%s: requests in flight had not ended after %d s; its workers were killed.' % (self.name, timeout))
         elif self._asked in ('drained', 'newborn') and now > self._asked_at + PATIENCE:
-            # the master may have missed it, or its new workers, in their first instants, what it told them
-            host.signal_vassal(pid, signal.SIGINT)
-            host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
+            # the master may have missed it, or its new workers, in their first instants, what it told them; one that is still without
+            # workers, and deaf to a SIGINT, is in code that does not come back to Python, Ruby or Perl
+            workers = _emperor.children(pid)
+            host.signal_vassal(pid, signal.SIGKILL if self._asked == 'newborn' and not workers else signal.SIGINT)
+            host.signal_workers(pid, workers, signal.SIGKILL)
             self._asked_at = now
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
             host.signal_vassal(pid, signal.SIGKILL)
@@ -215,7 +222,7 @@ class Job(object):
         """Ends a vassal that has nothing to finish. Its link goes first, or the Emperor may be quick enough to start it anew."""
         if gone:
             host.unlink(self.filename)
-        host.signal_vassal(pid, signal.SIGINT)
+        host.end(self.filename, pid, again=not gone)
 
     def _old_workers(self, pid):
         return set(_emperor.children(pid) + [pid]) & self.before.workers
@@ -360,6 +367,8 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
                 job.step(host, view, now, timeout, wait)
             except VassalError as error:
                 job.fail(str(error))
+            except (IOError, OSError) as error:
+                job.fail('its files could not be changed: %s' % error)
             job.elapsed = now - entered
         if any(job.to_forgive for job in pending):
             # the Emperor's list is forgiven as a whole, once for all
@@ -434,7 +443,7 @@ def explain(host, job):
     return message
 
 
-def roll_back(host, failed, timeout):
+def roll_back(host, failed, timeout, sleep=time.sleep):
     """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
     undone = []
     for job in failed:
@@ -460,7 +469,7 @@ def roll_back(host, failed, timeout):
     if not undone:
         return
     host.forgive()
-    drive(host, [again for dummy, again in undone], timeout)
+    drive(host, [again for dummy, again in undone], timeout, sleep=sleep)
     for job, again in undone:
         job.after = again.after
         job.plan.actions.append('rollback')
@@ -479,13 +488,16 @@ def roll_back(host, failed, timeout):
             job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its former file is back')
 
 
-def bring_about(host, jobs, timeout, wait=True):
-    """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
+def bring_about(host, jobs, timeout, wait=True, sleep=time.sleep):
+    """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back.
+
+    sleep: is called between two steps; what it raises leaves the jobs where they are.
+    """
     lint(host, jobs)
     # their options say how they stop
     host.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])
-    drive(host, jobs, timeout, wait)
+    drive(host, jobs, timeout, wait, sleep=sleep)
     failed = [job for job in jobs if job.failure and not job.explained]
     for job in failed:
         job.explained = explain(host, job)
-    roll_back(host, failed, timeout)
+    roll_back(host, failed, timeout, sleep)

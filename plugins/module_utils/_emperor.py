@@ -57,6 +57,8 @@ NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
+# What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
+_TIMED_OUT = (124, 137, -9)
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 monotonic = getattr(time, 'monotonic', time.time)
 
@@ -140,6 +142,23 @@ def run_all(commands):
             )
         )
     return ended + [end(command) for command in running]
+
+
+def bounded(run_command, seconds):
+    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever."""
+
+    def run(argv, **options):
+        if argv[0] not in ('systemctl', 'journalctl'):
+            return run_command(argv, **options)
+        result = run_command(['timeout', '-k', '1', str(seconds)] + argv, **options)
+        if result[0] in _TIMED_OUT:
+            raise VassalError(
+                '%s did not end within %d s: systemd (PID 1) or D-Bus does not answer. What was asked for before may be done or not; '
+                'see whether "systemctl status" works, then try again.' % (' '.join(argv), seconds)
+            )
+        return result
+
+    return run
 
 
 def blocks(shown):
@@ -433,6 +452,10 @@ class Host(object):
         """Has a vassal end once its requests have; the Emperor starts it again while it is linked."""
         self.signal_vassal(pid, signal.SIGTERM)
 
+    def end(self, filename, pid, again):
+        """Has a vassal end at once, one that starts, too; the Emperor starts it again while it is linked."""
+        self.signal_vassal(pid, signal.SIGINT)
+
     def journal_of(self, filename):
         """The unit whose journal has what a vassal said before it opened its log."""
         return self.unit
@@ -552,6 +575,18 @@ class Host(object):
             if not conversation.problem:
                 break
         return conversation
+
+    def lost_socket(self, filename):
+        """Whether a vassal's configuration names the socket of the layout, and that is not there."""
+        usual = self.usual_socket(filename)
+        if os.path.lexists(usual):
+            return False
+        found = self.options(filename)
+        return any(found.get(option) == usual for option in SOCKETS)
+
+    def forget(self, filename):
+        """Has a vassal's file read again when its options are asked for next."""
+        self._readings.pop((filename, None), None)
 
     def masterless(self, filename):
         """Whether a vassal runs without a master process, so that its only process is its worker."""
@@ -747,6 +782,15 @@ class Host(object):
         os.symlink(target, temporary)
         os.rename(temporary, path)
 
+    def refuse_unlink(self, filename):
+        """Raises VassalError if a vassal's link can not be removed: what is told to end would only be started again."""
+        path = '%s/%s' % (self.enabled_dir, filename)
+        if os.path.lexists(path) and not os.access(self.enabled_dir, os.W_OK | os.X_OK):
+            raise VassalError(
+                '%s can not be removed: %s is read-only or immutable. Nothing was changed; make it writable (see findmnt -T and lsattr -d)'
+                % (path, self.enabled_dir)
+            )
+
     def unlink(self, filename):
         self._remove('%s/%s' % (self.enabled_dir, filename))
 
@@ -767,7 +811,7 @@ class Host(object):
             if error.errno != errno.ENOENT:
                 raise
 
-    def lock(self, timeout):
+    def lock(self, timeout, sleep=time.sleep):
         """Holds off other runs on this host while this one changes something; raises VassalError after `timeout` seconds."""
         descriptor = os.open(self.enabled_dir, os.O_RDONLY)
         end = monotonic() + timeout
@@ -779,8 +823,9 @@ class Host(object):
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EAGAIN):
                     raise
                 if monotonic() > end:
+                    os.close(descriptor)
                     raise VassalError('Another run of uwsgi_vassal has held %s for %d s; nothing was changed.' % (self.enabled_dir, timeout))
-                time.sleep(0.05)
+                sleep(0.05)
 
     def busy(self):
         """Whether another run on this host is changing something."""
