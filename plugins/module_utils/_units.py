@@ -23,12 +23,13 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of, wanted
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
@@ -61,6 +62,9 @@ RISES = 30
 FALLS = 4
 # systemd is asked again after so many looks at least.
 RARELY = 5
+# A stop that failed is followed for so long, and looked for so often, by what is asked for next.
+LINGER = 0.5
+BLINK = 0.05
 BUSY = ('activating', 'deactivating', 'reloading')
 # Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
 MASKS = ('/etc/systemd/system', '/run/systemd/system')
@@ -218,11 +222,30 @@ def asked_for(name, otherwise=None):
 def call_off(name):
     """Has systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
     number, kind = jobs().get(unit_of(name), (None, None))
-    if kind in ('stop', 'restart', 'try-restart'):
+    if kind not in (None, 'start'):
         run_command(['systemctl', 'cancel', number])
+
+
+def asked_again(name, sleep=time.sleep):
+    """The state that a unit whose stop was called off is asked for next, in the moment in which it has not ended yet; None for none.
+
+    It would not be asked: for systemd its stop is under way.
+    """
+    end = _emperor.monotonic() + LINGER
+    while _emperor.monotonic() < end:
+        state = asked_for(name)
+        if state:
+            return state
+        # what else there is, a reload, comes to nothing
+        call_off(name)
+        sleep(BLINK)
+    return None
+
+
+def reactivate(name):
+    """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
     host = find_host(run_command, DEFAULTS)
     if host.emperor and name in host.enabled() and host.situations([name], host.look())[0].accepting:
-        # active again as soon as it has ended: a unit that has failed could not be asked once more
         mark(name, True)
         run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
 
@@ -243,33 +266,41 @@ def verb(word, instance):
         state = asked_for(name, state)
         # with one, a start that follows would ask nobody
         mark(name, False)
-    ended = False
-    try:
-        while state:
-            host = find_host(run_command, DEFAULTS)
-            done = None
-            try:
-                carry_out(host, name, state, watched, told)
-                done = state
-            except CutOff:
-                say('%s: what is asked for is no longer that it is %s' % (to_native(name), state))
-            if isinstance(host, Systemd):
-                break
-            state = asked_for(name)
-            if state == done:
-                break
-        ended = True
-    finally:
-        if not ended and state in ('disabled', 'restarted'):
+    failed = False
+    while state:
+        done = None
+        try:
+            carry_out(name, state, watched, told)
+            done = state
+        except CutOff:
+            say('%s: it is asked for something else than to be %s' % (to_native(name), state))
+        except Exception as error:  # pylint: disable=broad-except
+            if state not in ('disabled', 'restarted'):
+                raise
+            failed = True
+            if not isinstance(error, VassalError):
+                traceback.print_exc()
+            complain(error)
             call_off(name)
-    return 0
+            state = asked_again(name)
+            continue
+        failed = False
+        if word == 'reload' and supervises():
+            break
+        state = asked_for(name)
+        if state == done:
+            break
+    if failed:
+        reactivate(name)
+    return int(failed)
 
 
-def carry_out(host, name, state, watched, told):
+def carry_out(name, state, watched, told):
     """Brings a vassal into a state, and has systemd know.
 
     watched: it is the watcher that wants to know how it is.
     """
+    host = find_host(run_command, DEFAULTS)
     by_systemd = isinstance(host, Systemd)
     if not host.emperor and state != 'disabled':
         raise VassalError('%s: %s: %s' % (to_native(name), host.down, host.why_down))
@@ -575,7 +606,11 @@ def main(arguments):
         own = dict(watch=watch, calm=calm, why=why).get(arguments[0])
         return own(*arguments[1:]) if own else verb(*arguments)
     except VassalError as error:
-        # systemctl status shows the last lines: the first one says most
-        head, dummy, rest = to_native(error).partition('\n')
-        sys.stderr.write(''.join('%s\n' % line for line in rest.splitlines() + [head]))
+        complain(error)
         return 1
+
+
+def complain(error):
+    # systemctl status shows the last lines: the first one says most
+    head, dummy, rest = to_native(error).partition('\n')
+    sys.stderr.write(''.join('%s\n' % line for line in rest.splitlines() + [head]))
