@@ -137,7 +137,7 @@ class Job(object):
                 self._deaths += 1
             self._pid = pid
         if pid is not None and pid == self.before.pid and mode in ('stop', 'restart'):
-            self._stop(host, pid, now, timeout, wait)
+            self._stop(host, view, pid, now, timeout, wait)
         elif self.plan.wants_gone:
             if self._stops() and self._asked in (None, 'draining'):
                 # it ended by itself, so the Emperor starts it again
@@ -163,7 +163,7 @@ class Job(object):
         """The PID of a master that was asked to end and will be started anew, None otherwise."""
         return self._pid if self.plan.mode == 'restart' and self._asked and self._pid == self.before.pid else None
 
-    def _stop(self, host, pid, now, timeout, wait):
+    def _stop(self, host, view, pid, now, timeout, wait):
         """Has a vassal finish its requests and end; at the deadline its workers are killed.
 
         The Emperor's own stop loses requests in 2.0.7, and in later releases where emperor-graceful-shutdown is not
@@ -178,8 +178,9 @@ class Job(object):
                 host.refuse_unlink(self.filename)
             if host.masterless(self.filename):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
-            elif not self.before.workers and not host.asleep(self.filename, pid):
-                # it serves nobody, and newborn it takes no SIGTERM and may miss any other
+            elif (not self.before.workers or view.newborn(self.filename)) and not host.asleep(self.filename, pid):
+                # it serves nobody: its workers are not there, or load the application themselves (lazy-apps); newborn it takes no
+                # SIGTERM and may miss any other
                 self._end(host, pid, gone)
                 self._asked = 'newborn'
                 return

@@ -182,6 +182,11 @@ class View(object):
         entry = self.stats.get(filename, {})
         return bool(entry.get('accepting') and not entry.get('cursed'))
 
+    def newborn(self, filename):
+        """Whether the stats say that a vassal has not accepted requests yet, not since it was started."""
+        entry = (self.stats or {}).get(filename, {})
+        return entry.get('last_accepting') == 0 and not entry.get('accepting') and not entry.get('cursed')
+
 
 class Host(object):
     """The Emperor of one unit and the directories of its vassals.

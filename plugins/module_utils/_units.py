@@ -185,7 +185,7 @@ class CutOff(Exception):
 
 
 class Told(object):
-    """Whether systemd has told this program to end, as it does with a unit that starts, or is reloaded, and is to stop or restart."""
+    """Whether systemd has sent its signal, as it does where a unit that starts, or is reloaded, is to stop or to restart."""
 
     def __init__(self):
         self.told = False
@@ -258,12 +258,15 @@ def verb(word, instance):
     """
     name = check_name(name_of(instance))
     told = Told()
-    # the shell that called us has it ignored until now
-    signal.signal(signal.SIGTERM, told)
+    # the unit's KillSignal, which nobody minds who does not know it
+    signal.signal(signal.SIGWINCH, told)
     state = dict(start='enabled', stop='disabled', reload='reloaded')[word]
     watched = word == 'start' and asked(name)
+    wanted_now = asked_for(name, state)
+    if wanted_now or word == 'stop':
+        # a start or reload may have been cut off already
+        state = wanted_now
     if word == 'stop':
-        state = asked_for(name, state)
         # with one, a start that follows would ask nobody
         mark(name, False)
     failed = False
@@ -287,7 +290,7 @@ def verb(word, instance):
         failed = False
         if word == 'reload' and supervises():
             break
-        state = asked_for(name)
+        state = asked_for(name, state)
         if state == done:
             break
     if failed:
