@@ -528,13 +528,26 @@ def unsettled(host):
 
 def follow(host):
     """Goes on until it is told to end: has links and the units of systemd agree."""
-    found = None
+    found = known = None
     while True:
         former, found = found, unsettled(host)
         # twice in a row: a file that is replaced is away for a moment
         if found == former and found != ([], _lines(AGREED)):
             settle(host)
+        units = wanted()
+        if units != known and not host.busy():
+            known = units
+            read_units()
         time.sleep(TICK)
+
+
+def read_units():
+    """Has systemd read its files if links for enabled units have changed: from Debian 13 on each of its commands warns otherwise.
+
+    A run of the module leaves that out, as it takes half a second and more.
+    """
+    if run_command(['systemctl', 'show', '-p', 'NeedDaemonReload', 'uwsgi-vassals.service'])[1].strip().endswith('=yes'):
+        run_command(['systemctl', 'daemon-reload'])
 
 
 def calm():
