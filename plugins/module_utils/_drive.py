@@ -75,6 +75,7 @@ class Job(object):
         self._deaths = 0
         self._asked = None  # how its master was asked to stop or reload: 'left' to the Emperor, 'signal', 'newborn', 'draining', 'drained', 'killed'
         self._asked_at = 0.0
+        self._told = None  # the PID of a master which is not the one before, and was asked to end
         self._absent = None
         self.moved = 0.0  # when the Emperor started or lost a vassal, whichever
         self._socketless = None
@@ -164,16 +165,18 @@ class Job(object):
             self._pid = pid
             self.born = True
         if pid is not None and pid == self.before.pid and mode in ('stop', 'restart'):
-            self._stop(host, pid, now, timeout, wait)
+            self._stop(host, view, pid, now, timeout, wait)
         elif self.plan.wants_gone:
             if self._stops() and self._asked in (None, 'draining'):
                 # it ended by itself, so the Emperor starts it again
                 host.unlink(self.filename)
                 self._asked = 'signal'
             elif pid not in (None, self.before.pid) and now > self._asked_at + PATIENCE:
-                # started anew before its link was gone, it is stopped in its first instants, and its workers may miss that
+                # started anew before its link was gone, it is stopped in its first instants: its workers may miss that, and a master
+                # that begins or replaces itself, which would only make new ones
                 host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
-                self._asked_at = now
+                host.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
+                self._told, self._asked_at = pid, now
             self.seen = 'process %s still runs' % pid
             self.done = pid is None
         elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
@@ -188,7 +191,7 @@ class Job(object):
         """The PID of a master that was asked to end and will be started anew, None otherwise."""
         return self._pid if self.plan.mode == 'restart' and self._asked and self._pid == self.before.pid else None
 
-    def _stop(self, host, pid, now, timeout, wait):
+    def _stop(self, host, view, pid, now, timeout, wait):
         """Has a vassal finish its requests and end; at the deadline its workers are killed.
 
         The Emperor's own stop loses requests in 2.0.7, and in later releases where emperor-graceful-shutdown is not
@@ -199,10 +202,13 @@ class Job(object):
         gone = self.plan.mode == 'stop'
         if self._asked is None:
             self._asked_at = now
+            if gone:
+                host.refuse_unlink(self.filename)
             if host.masterless(self.filename):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
-            elif not self.before.workers and not host.asleep(self.filename, pid):
-                # it serves nobody, and newborn it takes no SIGTERM and may miss any signal
+            elif (not self.before.workers or view.newborn(self.filename)) and not host.asleep(self.filename, pid):
+                # it serves nobody: its workers are not there, or load the application themselves (lazy-apps); newborn it takes no
+                # SIGTERM and may miss any other
                 self._end(host, pid, gone)
                 self._asked = 'newborn'
                 return
@@ -231,9 +237,11 @@ class Job(object):
             self.plan.actions.append('kill')
             self.warnings.append('%s: requests in flight had not ended after %d s; its workers were killed.' % (self.name, timeout))
         elif self._asked in ('drained', 'newborn') and now > self._asked_at + PATIENCE:
-            # the master may have missed it, or its new workers, in their first instants, what it told them
-            host.signal_vassal(pid, signal.SIGINT)
-            host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
+            # the master may have missed it, or its new workers, in their first instants, what it told them; one that is still without
+            # workers, and deaf to a SIGINT, is in code that does not come back to Python, Ruby or Perl
+            workers = _emperor.children(pid)
+            host.signal_vassal(pid, signal.SIGKILL if self._asked == 'newborn' and not workers else signal.SIGINT)
+            host.signal_workers(pid, workers, signal.SIGKILL)
             self._asked_at = now
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
             host.signal_vassal(pid, signal.SIGKILL)
@@ -243,7 +251,7 @@ class Job(object):
         """Ends a vassal that has nothing to finish. Its link goes first, or the Emperor may be quick enough to start it anew."""
         if gone:
             host.unlink(self.filename)
-        host.signal_vassal(pid, signal.SIGINT)
+        host.end(self.filename, pid, again=not gone)
 
     def _old_workers(self, pid):
         return set(_emperor.children(pid) + [pid]) & self.before.workers
@@ -394,8 +402,10 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
                 job.moved = now
             try:
                 job.step(host, view, now, timeout, wait)
-            except (VassalError, IOError, OSError) as error:
+            except VassalError as error:
                 job.fail(str(error))
+            except (IOError, OSError) as error:
+                job.fail('its files could not be changed: %s' % error)
             if job.done and not job.failure and job.plan.mode:
                 host.forget_change(job.filename)
             job.elapsed = now - entered
@@ -474,7 +484,7 @@ def explain(host, job):
     return message
 
 
-def roll_back(host, failed, timeout):
+def roll_back(host, failed, timeout, sleep=time.sleep):
     """Puts back files and links of vassals that did not come up, and waits for those that ran before."""
     undone = []
     for job in failed:
@@ -503,7 +513,7 @@ def roll_back(host, failed, timeout):
     if not undone:
         return
     host.forgive()
-    drive(host, [again for dummy, again in undone], timeout)
+    drive(host, [again for dummy, again in undone], timeout, sleep=sleep)
     for job, again in undone:
         job.after = again.after
         back = 'former %s is back' % ('environment' if 'env' in job.plan.actions and 'write' not in job.plan.actions else 'file')
@@ -523,8 +533,11 @@ def roll_back(host, failed, timeout):
             job.explained += '\nThe host is as it was: %s.' % (gone if 'unlink' in again.plan.actions else 'its ' + back)
 
 
-def bring_about(host, jobs, timeout, wait=True):
-    """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back."""
+def bring_about(host, jobs, timeout, wait=True, sleep=time.sleep):
+    """Carries out the jobs whose configuration uWSGI takes; what fails is explained, and what that changed is put back.
+
+    sleep: is called between two steps; what it raises leaves the jobs where they are.
+    """
     for job in jobs:
         if not job.before.unfinished:
             # a run may have been killed when all was done but this
@@ -532,8 +545,8 @@ def bring_about(host, jobs, timeout, wait=True):
     lint(host, jobs)
     # their options say how they stop
     host.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])
-    drive(host, jobs, timeout, wait)
+    drive(host, jobs, timeout, wait, sleep=sleep)
     failed = [job for job in jobs if job.failure and not job.explained]
     for job in failed:
         job.explained = explain(host, job)
-    roll_back(host, failed, timeout)
+    roll_back(host, failed, timeout, sleep)

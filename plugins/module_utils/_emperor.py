@@ -59,6 +59,8 @@ _MARK = '--uwsgi-emperor--'
 SETTLE = 0.5
 # The Emperor delays the next start of a vassal that dies by three minutes at the most; here is some time more for it to fail.
 THROTTLE = 240
+# What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
+_TIMED_OUT = (124, 137, -9)
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 _read = _files.read
 
@@ -162,6 +164,23 @@ def run_all(commands):
         return ended + [end(command) for command in running]
 
 
+def bounded(run_command, seconds):
+    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever."""
+
+    def run(argv, **options):
+        if argv[0] not in ('systemctl', 'journalctl'):
+            return run_command(argv, **options)
+        result = run_command(['timeout', '-k', '1', str(seconds)] + argv, **options)
+        if result[0] in _TIMED_OUT:
+            raise VassalError(
+                '%s did not end within %d s: systemd (PID 1) or D-Bus does not answer. What was asked for before may be done or not; '
+                'see whether "systemctl status" works, then try again.' % (' '.join(argv), seconds)
+            )
+        return result
+
+    return run
+
+
 def blocks(shown):
     """What `systemctl show` prints of several units, as a dict of properties for each."""
     return [dict(line.split('=', 1) for line in block.split('\n') if '=' in line) for block in shown.split('\n\n')]
@@ -249,6 +268,11 @@ class View(object):
             return None
         entry = self.stats.get(filename, {})
         return bool(entry.get('accepting') and not entry.get('cursed'))
+
+    def newborn(self, filename):
+        """Whether the stats say that a vassal has not accepted requests yet, not since it was started."""
+        entry = (self.stats or {}).get(filename, {})
+        return entry.get('last_accepting') == 0 and not entry.get('accepting') and not entry.get('cursed')
 
 
 class Host(object):
@@ -575,6 +599,10 @@ class Host(object):
         """Has a vassal end once its requests have; the Emperor starts it again while it is linked."""
         self.signal_vassal(pid, signal.SIGTERM)
 
+    def end(self, filename, pid, again):
+        """Has a vassal end at once, one that starts, too; the Emperor starts it again while it is linked."""
+        self.signal_vassal(pid, signal.SIGINT)
+
     def journal_of(self, filename):
         """The unit whose journal has what a vassal said before it opened its log."""
         return self.unit
@@ -702,6 +730,18 @@ class Host(object):
             if not conversation.problem:
                 break
         return conversation
+
+    def lost_socket(self, filename):
+        """Whether a vassal's configuration names the socket of the layout, and that is not there."""
+        usual = self.usual_socket(filename)
+        if os.path.lexists(usual):
+            return False
+        found = self.options(filename)
+        return any(found.get(option) == usual for option in SOCKETS)
+
+    def forget(self, filename):
+        """Has a vassal's file read again when its options are asked for next."""
+        self._readings.pop((filename, None), None)
 
     def masterless(self, filename):
         """Whether a vassal runs without a master process, so that its only process is its worker."""
@@ -902,6 +942,15 @@ class Host(object):
     def link(self, filename):
         self.files.link(filename)
 
+    def refuse_unlink(self, filename):
+        """Raises VassalError if a vassal's link can not be removed: what is told to end would only be started again."""
+        path = '%s/%s' % (self.enabled_dir, filename)
+        if os.path.lexists(path) and not os.access(self.enabled_dir, os.W_OK | os.X_OK):
+            raise VassalError(
+                '%s can not be removed: %s is read-only or immutable. Nothing was changed; make it writable (see findmnt -T and lsattr -d)'
+                % (path, self.enabled_dir)
+            )
+
     def unlink(self, filename):
         self.files.unlink(filename)
 
@@ -912,9 +961,9 @@ class Host(object):
     def delete_available(self, filename):
         self.files.delete(filename)
 
-    def lock(self, timeout, tell=None):
+    def lock(self, timeout, tell=None, sleep=time.sleep):
         """Files.lock()."""
-        return self.files.lock(timeout, tell)
+        return self.files.lock(timeout, tell, sleep)
 
     def busy(self):
         """Whether another run on this host is changing something."""

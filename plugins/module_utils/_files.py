@@ -203,11 +203,12 @@ class Files(object):
 
     # the lock
 
-    def lock(self, timeout, tell=None):
+    def lock(self, timeout, tell=None, sleep=time.sleep):
         """Keeps other runs on this host from changing anything until the descriptor that it returns is closed.
 
         timeout: in seconds; then it raises VassalError, which names the run that holds the lock.
         tell: is called with a sentence if there is something to wait for.
+        sleep: is called between two attempts; what it raises ends them.
         """
         _make_state_dir()
         path = STATE_DIR + '/lock'
@@ -230,7 +231,7 @@ class Files(object):
             if tell and waited > SILENCE:
                 tell('waiting for %s, which holds %s.' % (_holder(descriptor), path))
                 tell = None
-            time.sleep(min(ATTEMPT, timeout))
+            sleep(min(ATTEMPT, timeout))
         os.ftruncate(descriptor, 0)
         os.write(descriptor, ('%d %d\n' % (os.getpid(), time.time())).encode())
         self._sweep()

@@ -10,8 +10,12 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
+
+
+# In seconds, for one systemctl of a module that has no timeout of its own.
+SYSTEMCTL = 60
 
 
 def layout_spec():
@@ -25,7 +29,10 @@ def layout_spec():
 
 
 def find_host(run_command, params):
-    """The Host as the options of a module describe it; run_command as AnsibleModule.run_command()."""
+    """The Host as the options of a module describe it; run_command as AnsibleModule.run_command().
+
+    One systemctl has as long as all of a task.
+    """
     spec = layout_spec()
     supervisor = params['supervisor']
     if supervisor == 'auto':
@@ -33,4 +40,5 @@ def find_host(run_command, params):
         own = all(params[option] == spec[option]['default'] for option in spec)
         supervisor = 'systemd' if own and supervises() else 'emperor'
     kind = Systemd if supervisor == 'systemd' else Host
+    run_command = bounded(run_command, max(1, params.get('timeout') or SYSTEMCTL))
     return kind(run_command, params['unit'], params['available_dir'], params['enabled_dir'], params['defaults'])

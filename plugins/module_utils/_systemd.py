@@ -146,6 +146,11 @@ class Systemd(Host):
             # somebody has taken its place, or removed it
             self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
 
+    def end(self, filename, pid, again):
+        # one that is unlinked was ordered to stop with that
+        if again:
+            self.finish(filename, pid, again)
+
     def link(self, filename):
         super(Systemd, self).link(filename)
         self.order(filename, 'enable')

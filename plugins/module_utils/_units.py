@@ -23,15 +23,16 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of, wanted
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
 
 # A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
 MARKS = '/run/uwsgi-emperor/vassals'
@@ -48,7 +49,8 @@ DEFAULTS = dict((option, spec['default']) for option, spec in layout_spec().item
 
 # All times are in seconds.
 TICK = 1.0
-TIMEOUT = 60
+# So long a verb waits, for the vassal and for another run: UWSGI_VASSAL_TIMEOUT in the unit's environment says otherwise.
+TIMEOUT = int(os.environ.get('UWSGI_VASSAL_TIMEOUT', '').strip().isdigit() and os.environ['UWSGI_VASSAL_TIMEOUT'] or 60)
 # So long a run of the module may take.
 LONG = 3600
 # So long a stop of the Emperor waits for vassals that start.
@@ -62,7 +64,13 @@ RISES = 30
 FALLS = 4
 # systemd is asked again after so many looks at least.
 RARELY = 5
+# A stop that failed is followed for so long, and looked for so often, by what is asked for next.
+LINGER = 0.5
+BLINK = 0.05
 BUSY = ('activating', 'deactivating', 'reloading')
+# Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
+MASKS = ('/etc/systemd/system', '/run/systemd/system')
+MASKED = 'masked'
 
 
 def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True):
@@ -71,18 +79,19 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
     linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
     up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
     starts again and again.
-    states: the ActiveState of the units that systemd has loaded, by name.
+    states: the ActiveState of the units that systemd has loaded, by name, or MASKED.
     rises, falls: whether to tell systemd of what is up now, and of what is not linked any more. While a run of the module is at work
     that is left for later: of hundreds, it costs as much as they need themselves.
 
     The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
-    unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal.
+    unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal; 'reset' for
+    one that has failed and whose vassal is not enabled any more.
     """
     acts = []
     agreed = set(agreed)
     for name in sorted(linked | enabled | agreed | set(states)):
         state = states.get(name, 'inactive')
-        if state in BUSY:
+        if state in BUSY or state == MASKED:
             continue
         if name in linked and name not in enabled and name in agreed:
             agreed.discard(name)
@@ -102,6 +111,9 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
             elif name in down and state == 'active' or name in crashing and state == 'inactive':
                 acts.append(('restart', name))
         elif falls:
+            if state == 'failed' and name in agreed:
+                # a start that failed, of what was not enabled, goes on to say why
+                acts.append(('reset', name))
             agreed.discard(name)
             if name in enabled:
                 acts.append(('disable', name))
@@ -129,7 +141,10 @@ def decide_links(linked, enabled, agreed):
 
 def run_command(argv, cwd=None):
     """(exit code, stdout, stderr) of a command, as AnsibleModule.run_command() has it."""
-    return _emperor.run_all([(argv, cwd)])[0]
+    return _bounded(argv, cwd=cwd)
+
+
+_bounded = _emperor.bounded(lambda argv, cwd=None: _emperor.run_all([(argv, cwd)])[0], SYSTEMCTL)
 
 
 def say(line):
@@ -167,61 +182,184 @@ def asked(name):
     return age < SOON
 
 
+class CutOff(Exception):
+    """systemd wants something else of a unit than what is being done."""
+
+
+class Told(object):
+    """Whether systemd has sent its signal, as it does where a unit that starts, or is reloaded, is to stop or to restart."""
+
+    def __init__(self):
+        self.told = False
+
+    def __call__(self, number, frame):
+        self.told = True
+
+    def sleep(self, seconds):
+        """Sleeps between two steps; there, and nowhere else, what is being done can be left."""
+        time.sleep(seconds)
+        if self.told:
+            self.told = False
+            raise CutOff()
+
+
 def jobs():
-    """What systemd has to do, as a dict of the jobs' types by unit."""
+    """What systemd has to do, as a dict of its jobs by unit, each a number and a type."""
     lines = [line.split() for line in run_command(['systemctl', 'list-jobs', '--no-legend', '--no-pager'])[1].split('\n')]
-    return dict((words[1], words[2]) for words in lines if len(words) > 2)
+    return dict((words[1], (words[0], words[2])) for words in lines if len(words) > 2)
+
+
+def asked_for(name, otherwise=None):
+    """The state that systemd's job for a unit stands for; None for a vassal that stops with its Emperor, `otherwise` without such a job."""
+    waiting = dict((unit, kind) for unit, (dummy, kind) in jobs().items())
+    own = waiting.get(unit_of(name))
+    if own in ('restart', 'try-restart'):
+        return 'restarted'
+    if waiting.get('uwsgi.service') in ('stop', 'restart') or 'shutdown.target' in waiting:
+        # it is enabled when that starts again
+        return None
+    return 'disabled' if own == 'stop' else otherwise
+
+
+def call_off(name):
+    """Has systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
+    number, kind = jobs().get(unit_of(name), (None, None))
+    if kind not in (None, 'start'):
+        run_command(['systemctl', 'cancel', number])
+
+
+def asked_again(name, sleep=time.sleep):
+    """The state that a unit whose stop was called off is asked for next, in the moment in which it has not ended yet; None for none.
+
+    It would not be asked: for systemd its stop is under way.
+    """
+    end = _emperor.monotonic() + LINGER
+    while _emperor.monotonic() < end:
+        state = asked_for(name)
+        if state:
+            return state
+        # what else there is, a reload, comes to nothing
+        call_off(name)
+        sleep(BLINK)
+    return None
+
+
+def reactivate(name):
+    """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
+    host = find_host(run_command, DEFAULTS)
+    if host.emperor and name in host.enabled() and host.situations([name], host.look())[0].accepting:
+        mark(name, True)
+        run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
 
 
 def verb(word, instance):
     """Does what a unit is asked for: start, stop or reload. Returns the exit code.
 
-    A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced.
+    A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced. What systemd was
+    asked for meanwhile is done then: it does not ask again.
     """
     name = check_name(name_of(instance))
+    told = Told()
+    # the unit's KillSignal, which nobody minds who does not know it
+    signal.signal(signal.SIGWINCH, told)
     state = dict(start='enabled', stop='disabled', reload='reloaded')[word]
-    if word == 'stop':
-        waiting = jobs()
-        if waiting.get(unit_of(name)) in ('restart', 'try-restart'):
-            state = 'restarted'
-        elif waiting.get('uwsgi.service') in ('stop', 'restart') or 'shutdown.target' in waiting:
-            # it stops with its Emperor, and is enabled when that starts again
-            mark(name, False)
-            return 0
     watched = word == 'start' and asked(name)
+    wanted_now = asked_for(name, state)
+    if wanted_now or word == 'stop':
+        # a start or reload may have been cut off already
+        state = wanted_now
+    if word == 'stop':
+        # with one, a start that follows would ask nobody
+        mark(name, False)
+    failed = False
+    while state:
+        done = None
+        try:
+            carry_out(name, state, watched, told)
+            done = state
+        except CutOff:
+            say('%s: it is asked for something else than to be %s' % (to_native(name), state))
+        except Exception as error:  # pylint: disable=broad-except
+            if state not in ('disabled', 'restarted'):
+                raise
+            failed = True
+            if not isinstance(error, VassalError):
+                traceback.print_exc()
+            complain(error)
+            call_off(name)
+            state = asked_again(name)
+            continue
+        failed = False
+        if word == 'reload' and supervises():
+            break
+        state = asked_for(name, state)
+        if state == done:
+            break
+    if failed:
+        reactivate(name)
+    return int(failed)
+
+
+def carry_out(name, state, watched, told):
+    """Brings a vassal into a state, and has systemd know.
+
+    watched: it is the watcher that wants to know how it is.
+    """
     host = find_host(run_command, DEFAULTS)
+    by_systemd = isinstance(host, Systemd)
     if not host.emperor and state != 'disabled':
-        raise VassalError('%s: the Emperor does not run: %s' % (name, host.why_down))
+        raise VassalError('%s: %s: %s' % (to_native(name), host.down, host.why_down))
     lock = None
     try:
-        job = plan(host, name, state)
-        if job.plan.mode != 'start' or 'link' in job.plan.actions:
+        job = plan(host, name, state, watched)
+        if job.plan.changed and (job.plan.mode != 'start' or 'link' in job.plan.actions):
             # otherwise it is only waited for, which others may do at the same time
-            lock = host.lock(TIMEOUT, say)
-            job = plan(host, name, state)
+            lock = host.lock(TIMEOUT, say, told.sleep)
+            job = plan(host, name, state, watched)
         if watched and 'link' in job.plan.actions:
             # it was disabled since, and the watcher will see that
             say('%s is not enabled any more' % to_native(name))
-            return 0
-        bring_about(host, [job], TIMEOUT)
+            return
+        bring_about(host, [job], TIMEOUT, sleep=told.sleep)
     finally:
         if lock is not None:
             os.close(lock)
     for warning in job.warnings:
         say(warning)
-    mark(name, job.after is not None and job.after.accepting and not job.failure)
-    linked = name in host.enabled()
-    if linked != (unit_of(name) in _entries(WANTS)):
-        run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
+    if not by_systemd:
+        good = job.after is not None and job.after.accepting and not job.failure
+        if good or state != 'reloaded':
+            # a unit whose reload failed is still active, and is asked when it stops
+            mark(name, good)
+        linked = name in host.enabled()
+        if linked != (unit_of(name) in _entries(WANTS)):
+            run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
+        if state == 'disabled' and not job.failure and unit_of(name) not in jobs():
+            # the watcher asks beside the unit, which may have failed
+            run_command(['systemctl', '-q', 'reset-failed', unit_of(name)])
     if job.failure:
         raise VassalError(job.explained)
     what = 'accepts requests, as process %d' % job.after.pid if job.after.pid else 'is stopped'
     say('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.plan.actions) or 'nothing to do', job.elapsed))
-    return 0
 
 
-def plan(host, name, state):
+def plan(host, name, state, watched=False):
     situation = host.situations([name], host.look())[0]
+    if isinstance(host, Systemd):
+        # its links are for enable and disable alone
+        if not situation.pid:
+            raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
+        result = Job(situation, Plan(['reload'], 'reload', wants_up=True))
+        settle_access(situation, result.plan, identity=host.identity(result.filename))
+        if result.plan.mode != 'reload':
+            raise VassalError(
+                '%s: it would not outlive a reload or not do what that is for: its user can not read its file, or its configuration names another '
+                'user or group. Nothing was changed; do this: systemctl restart %s' % (to_native(name), unit_of(name))
+            )
+        return result
+    if state == 'enabled' and not watched and situation.pid and host.lost_socket(situation.filename):
+        # nothing else brings it back
+        state = 'restarted'
     result = Job(situation, make_plan(situation, state))
     settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
@@ -239,6 +377,9 @@ class Watcher(object):
         self._ends = {}  # name -> process that stops it
         self._ticks = 0
         self._settled = None  # what was found when nothing was to do
+        self._lost = {}  # file name -> process, and whether its socket is gone
+        self._masked = set()
+        self._refused = set()  # what systemctl has refused, and was told
         self._busy_for = 0  # looks in a row that found a run of the module at work
 
     def look(self):
@@ -250,7 +391,7 @@ class Watcher(object):
         for name, filename in files.items():
             pid = view.pids.get(filename)
             listed = filename in view.blacklist
-            if pid and (not listed or (_emperor.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid):
+            if pid and (not listed or (_emperor.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
                 up.add(name)
             elif listed:
                 crashing.add(name)
@@ -261,6 +402,15 @@ class Watcher(object):
     def _accepts(self, view, filename, pid):
         told = view.accepting(filename)
         return self.host.settled(pid) if told is None else told or self.host.asleep(filename, pid)
+
+    def _reachable(self, filename, pid):
+        """Whether a vassal's socket is there. Its configuration is asked only where the usual one is not, and once for each process."""
+        if os.path.lexists(self.host.usual_socket(filename)):
+            return True
+        if self._lost.get(filename, (None,))[0] != pid:
+            self.host.forget(filename)
+            self._lost[filename] = pid, self.host.lost_socket(filename)
+        return not self._lost[filename][1]
 
     def tick(self):
         self._ticks += 1
@@ -275,6 +425,7 @@ class Watcher(object):
             if state in BUSY:
                 # whoever is at work on it waits for it: only from then on it counts as down
                 self._down_for.pop(name, None)
+        states.update((name, MASKED) for name in self.masked())
         busy = self.host.busy()
         self._busy_for = self._busy_for + 1 if busy else 0
         acts, agreed = decide(
@@ -291,6 +442,17 @@ class Watcher(object):
         dummy, out, dummy = run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState', 'uwsgi@*.service'])
         return dict((name_of(unit['Id']), unit['ActiveState']) for unit in _emperor.blocks(out) if 'Id' in unit)
 
+    def masked(self):
+        """The names of the units that are masked."""
+        found = set()
+        for directory in MASKS:
+            entries = [entry for entry in _entries(directory) if entry.startswith('uwsgi@') and entry.endswith('.service')]
+            found.update(name_of(entry) for entry in entries if os.path.realpath('%s/%s' % (directory, entry)) == os.devnull)
+        for name in sorted(found - self._masked):
+            say('%s is masked: systemd is told nothing of it, and %s goes on as its link says' % (unit_of(name), to_native(name)))
+        self._masked = found
+        return found
+
     def act(self, acts):
         """Carries out what decide() said: one systemctl for all of a kind."""
         for act, name in acts:
@@ -304,16 +466,21 @@ class Watcher(object):
         for command, kinds in (
             (['enable'], ['enable']),
             (['disable'], ['disable']),
+            (['reset-failed'], ['reset']),
             (['stop', '--no-block'], ['stop', 'forget']),
             (['restart', '--no-block'], ['restart']),
             (['start', '--no-block'], ['start', 'notice']),
         ):
             units = [unit_of(name) for act, name in acts if act in kinds]
             if units:
-                say('%s %s' % (command[0], ' '.join(units)))
+                line = '%s %s' % (command[0], ' '.join(units))
                 code, dummy, err = run_command(['systemctl'] + command + units)
-                if code:
-                    say(err.strip())
+                if not code:
+                    self._refused.discard(line)
+                    say(line)
+                elif line not in self._refused:
+                    self._refused.add(line)
+                    say('%s: %s' % (line, err.strip()))
 
     def end(self):
         """Without the Emperor no vassal runs."""
@@ -374,13 +541,26 @@ def unsettled(host):
 
 def follow(host):
     """Goes on until it is told to end: has links and the units of systemd agree."""
-    found = None
+    found = known = None
     while True:
         former, found = found, unsettled(host)
         # twice in a row: a file that is replaced is away for a moment
         if found == former and found != ([], _lines(AGREED)):
             settle(host)
+        units = wanted()
+        if units != known and not host.busy():
+            known = units
+            read_units()
         time.sleep(TICK)
+
+
+def read_units():
+    """Has systemd read its files if links for enabled units have changed: from Debian 13 on each of its commands warns otherwise.
+
+    A run of the module leaves that out, as it takes half a second and more.
+    """
+    if run_command(['systemctl', 'show', '-p', 'NeedDaemonReload', 'uwsgi-vassals.service'])[1].strip().endswith('=yes'):
+        run_command(['systemctl', 'daemon-reload'])
 
 
 def calm():
@@ -455,7 +635,11 @@ def main(arguments):
         own = dict(watch=watch, calm=calm, why=why).get(arguments[0])
         return own(*arguments[1:]) if own else verb(*arguments)
     except VassalError as error:
-        # systemctl status shows the last lines: the first one says most
-        lines = visible_lines(to_native(error))
-        sys.stderr.write(''.join('%s\n' % line for line in lines[1:] + lines[:1]))
+        complain(error)
         return 1
+
+
+def complain(error):
+    """Says into the unit's journal what went wrong: systemctl status shows the last lines, and the first one says most."""
+    lines = visible_lines(to_native(error))
+    sys.stderr.write(''.join('%s\n' % line for line in lines[1:] + lines[:1]))

@@ -72,7 +72,7 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
         (
             ['uwsgi@.service.systemd', 'uwsgi@.socket'],
             'Conflicts ExecStopPost ListenStream Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval StopWhenUnneeded '
-            'TimeoutStartSec',
+            'SuccessExitStatus TimeoutStartSec',
         ),
     ],
     ids=['emperor', 'systemd'],
@@ -86,16 +86,31 @@ def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know(units, 
 
 
 @pytest.mark.parametrize(
-    'template, option, first', [(EMPEROR, 'emperor-graceful-shutdown', '2.0.19'), (DEFAULTS, 'hook-master-start', '2.0.12')], ids=['emperor', 'defaults']
+    'template, options, first',
+    [(EMPEROR, ['emperor-graceful-shutdown'], '2.0.19'), (DEFAULTS, ['hook-master-start', 'hook-pre-app'], '2.0.12')],
+    ids=['emperor', 'defaults'],
 )
-def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, option, first):
+def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, options, first):
     hosts = dict(('uwsgi-' + version, 'Systemd=215\nuWSGI=' + version) for version in ('2.0.7-debian', '2.0.11', '2.0.18-debian', first, '2.0.31-debian'))
     hosts['uwsgi-not-there-yet'] = 'Systemd=257'
     rendered = render(tmp_path, template, hosts)
     newest = rendered['uwsgi-2.0.31-debian']
-    assert option in newest
+    assert set(options) <= newest
     assert rendered['uwsgi-' + first] == rendered['uwsgi-not-there-yet'] == newest
-    assert rendered['uwsgi-2.0.7-debian'] == newest - set([option])
+    assert rendered['uwsgi-2.0.7-debian'] == newest - set(options)
+
+
+def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_systemd(tmp_path):
+    hosts = {'old': 'Systemd=215\nuWSGI=2.0.7-debian', 'new': 'Systemd=257\nuWSGI=2.0.28-debian'}
+    render(tmp_path, 'etc/systemd/system/uwsgi@.service.systemd', hosts)
+    old, new = [(tmp_path / host).read_text(encoding='utf-8') for host in ('old', 'new')]
+    assert 'KillSignal=SIGTERM\n' in old and '--hook-master-start' not in old and 'SuccessExitStatus' not in old
+    number = re.search('^KillSignal=([0-9]+)$', new, re.MULTILINE).group(1)
+    assert '--hook-master-start "unix_signal:%s gracefully_kill_them_all"' % number in new
+    assert 'SuccessExitStatus=SIGRTMIN+%d\n' % (int(number) - 34) in new
+    for text in old, new:
+        script = re.search("^ExecStart=/bin/sh -c '(.*?)' %i$", text, re.MULTILINE | re.DOTALL).group(1).replace('\\\n', '').replace('$$', '$')
+        subprocess.run(['sh', '-n', '-c', script], check=True)
 
 
 def test_what_the_user_asks_for_is_not_left_out(tmp_path):

@@ -13,7 +13,7 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
 
@@ -56,6 +56,8 @@ class FakeHost(object):
         self.knocks = 0
         self.looks = []
         self.statuses = []
+        self.stuck = None  # why its link can't be removed
+        self.unborn = False  # whether the Emperor has not heard of it yet
         self.on_demand = None  # the socket on which the Emperor waits where no process runs
 
     def clock(self):
@@ -81,6 +83,8 @@ class FakeHost(object):
         pids = dict(('b%d.ini' % number, 100 + number) for number in range(self.others) if number < self.now)
         pids.update({'a.ini': pid} if pid else {})
         waiting = {'a.ini': self.on_demand} if self.on_demand and not pid else {}
+        if self.unborn:
+            return View(pids, {'a.ini': {'accepting': 0, 'last_accepting': 0}}, {}, waiting)
         return View(pids, None, {'a.ini': self.attempts} if self.attempts else {}, waiting)
 
     def knock(self, address):
@@ -151,6 +155,13 @@ class FakeHost(object):
 
     def unlink(self, filename):
         self.did.append('unlink')
+
+    def refuse_unlink(self, filename):
+        if self.stuck:
+            raise VassalError(self.stuck)
+
+    def end(self, filename, pid, again):
+        self.signal_vassal(pid, signal.SIGINT)
 
     def acts(self):
         return [one for one in self.did if one not in ('forgive', 'ping')]
@@ -523,4 +534,46 @@ def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
 def test_what_the_emperor_started_anew_before_the_link_was_gone_is_not_waited_for(processes):
     host = FakeHost([(0, (10, [11], True)), (0.1, (20, [21], True)), (2.5, (20, [], False)), (2.6, (None, [], False))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'disabled')
-    assert job.failure is None and host.acts() == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21])]
+    assert job.failure is None and host.acts() == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21]), (20, signal.SIGINT)]
+
+
+def test_a_master_that_makes_new_workers_and_misses_its_end_is_killed(processes):
+    """As one that begins, or replaces itself, does: without it, its workers are killed in vain."""
+    host = FakeHost([(0, (10, [11], True)), (0.1, (20, [], False)), (4.5, (None, [], False))], hook_master_start=GRACEFUL)
+    job = run(host, processes, Situation('a', **UP), 'disabled', timeout=40)
+    assert job.failure is None and job.elapsed < 5
+    assert host.acts()[2:] == [('kill', 20, []), (20, signal.SIGINT), ('kill', 20, []), (20, signal.SIGKILL)]
+
+
+@pytest.mark.parametrize('state', ['restarted', 'disabled'])
+def test_a_newborn_master_without_workers_that_is_deaf_is_killed(processes, state):
+    host = FakeHost([(0, (10, [], False)), (2.5, (None, [], False)), (2.6, (20, [21], True))], hook_master_start=GRACEFUL)
+    if state == 'disabled':
+        host.life.pop()
+    job = run(host, processes, Situation('a', text=TEXT, link='right', pid=10), state)
+    assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT), (10, signal.SIGKILL), ('kill', 10, [])]
+
+
+def test_workers_that_load_the_application_themselves_have_no_requests_to_finish(processes):
+    host = FakeHost([(0, (10, [11], False)), (2.5, (None, [], False))], hook_master_start=GRACEFUL)
+    host.unborn = True
+    job = run(host, processes, Situation('a', **DEAF), 'disabled')
+    assert job.failure is None and host.acts() == ['unlink', (10, signal.SIGINT), (10, signal.SIGINT), ('kill', 10, [11])]
+
+
+@pytest.mark.parametrize('workers', [[], [11]])
+def test_a_vassal_whose_link_can_not_be_removed_is_not_told_to_end(processes, workers):
+    host = FakeHost([(0, (10, workers, True))], hook_master_start=GRACEFUL)
+    host.stuck = 'it is stuck'
+    job = run(host, processes, Situation('a', text=TEXT, link='right', pid=10, workers=workers, accepting=True), 'disabled')
+    assert job.failure == 'it is stuck' and host.acts() == []
+
+
+def test_a_link_that_can_not_be_removed_after_all_is_told(processes):
+    host = FakeHost([(0, (10, [11], True))], hook_master_start=GRACEFUL)
+
+    def unlink(filename):
+        raise OSError(30, 'Read-only file system')
+
+    host.unlink = unlink
+    assert 'Read-only file system' in run(host, processes, Situation('a', **UP), 'disabled').failure

@@ -9,7 +9,7 @@ __metaclass__ = type
 import os
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _layout, _systemd
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _systemd, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
@@ -76,6 +76,35 @@ def test_systemd_is_asked_once_for_many_vassals_and_enabled_before_started(layou
         '-q restart --no-block uwsgi@b.service uwsgi@b.socket',
     ]
     assert os.listdir(layout['enabled_dir']) == ['b.yml']
+
+
+@pytest.mark.parametrize('again', [True, False])
+def test_what_is_just_starting_is_ended_by_systemd(layout, again):
+    """Its signal is one that a starting uWSGI does not ignore; an application that is unlinked is stopped with that."""
+    systemctl = Systemctl()
+    host = systemd(layout, systemctl)
+    host.knock = lambda address: None
+    host.end('a.ini', 7, again)
+    host.wake()
+    assert systemctl.asked == (['-q reset-failed uwsgi@a.service', '-q restart --no-block uwsgi@a.service'] if again else [])
+
+
+def test_a_systemctl_that_hangs_is_told_after_the_tasks_timeout(layout):
+    asked = []
+
+    def hangs(argv, cwd=None):
+        asked.append(argv[:5])
+        return 124, '', ''
+
+    params = dict(layout, supervisor='systemd', timeout=5)
+    with pytest.raises(VassalError, match=r'systemctl show .* did not end within 5 s: systemd \(PID 1\) or D-Bus does not answer'):
+        _layout.find_host(hangs, params)
+    assert asked == [['timeout', '-k', '1', '5', 'systemctl']]
+    host = _layout.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params)
+    host.run_command = _emperor.bounded(hangs, 5)
+    host.start('a.ini')
+    with pytest.raises(VassalError, match='systemctl -q reset-failed uwsgi@a.service did not end within 5 s'):
+        host.look()
 
 
 def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypatch):
@@ -153,7 +182,7 @@ def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, masked, ow
     monkeypatch.setattr(_systemd, 'EMPEROR', emperor)
     params = dict((option, spec['default']) for option, spec in _layout.layout_spec().items())
     params.update(supervisor=supervisor, **({} if own else {'enabled_dir': '/etc/uwsgi-emperor/vassals'}))
-    assert isinstance(_layout.find_host(Systemctl(), params), Systemd) is by_systemd
+    assert isinstance(_layout.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params), Systemd) is by_systemd
 
 
 @pytest.mark.parametrize(
@@ -167,3 +196,16 @@ def test_what_changed_since_links_and_units_agreed_counts(linked, enabled, agree
     acts, then = decide_links(*[set(['a']) if there else set() for there in (linked, enabled, agreed)])
     assert acts == ([(act, 'a')] if act else [])
     assert then == (set(['a']) if act in ('enable', 'link') or linked and enabled else set())
+
+
+@pytest.mark.parametrize('need', ['yes', 'no'])
+def test_systemd_reads_its_files_once_links_of_units_have_changed(monkeypatch, need):
+    asked = []
+
+    def run_command(argv):
+        asked.append(argv[1])
+        return 0, 'NeedDaemonReload=%s\n' % need, ''
+
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _units.read_units()
+    assert asked == ['show'] + ['daemon-reload'] * (need == 'yes')

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide, name_of, unit_of
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 
 
 @pytest.mark.parametrize('name, unit', [('redmine', 'uwsgi@redmine.service'), ('a-b.c_d@e', 'uwsgi@a-b.c_d@e.service'), ('a+b', r'uwsgi@a\x2bb.service')])
@@ -38,7 +38,9 @@ SITUATIONS = [
     ('linked enabled agreed up', 'failed', 'notice', True),
     ('enabled agreed', 'active', 'disable forget', False),
     ('enabled agreed', 'inactive', 'disable', False),
-    ('enabled agreed', 'failed', 'disable', False),
+    # what has failed is no failure once it is not enabled any more
+    ('enabled agreed', 'failed', 'reset disable', False),
+    ('agreed', 'failed', 'reset', False),
     # by systemctl start and stop
     ('linked up', 'active', 'enable', True),
     ('enabled agreed', 'inactive', 'disable', False),
@@ -68,11 +70,46 @@ def test_what_systemd_is_told(sets, state, acts, agreed):
     assert decide(*(arguments + [dict(a=state)])) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
 
 
-@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
+@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading', _units.MASKED])
 @pytest.mark.parametrize('sets', sorted(set(one[0] for one in SITUATIONS)))
 def test_while_its_unit_is_at_work_a_vassal_is_left_alone(sets, state):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
     assert decide(*(arguments + [dict(a=state)])) == ([], arguments[2])
+
+
+def test_a_masked_unit_is_told_once(monkeypatch, tmp_path, capsys):
+    for name, target in ('uwsgi@a.service', '/dev/null'), ('uwsgi@b.service', '/etc/hosts'), ('other.service', '/dev/null'):
+        (tmp_path / name).symlink_to(target)
+    monkeypatch.setattr(_units, 'MASKS', (str(tmp_path), str(tmp_path / 'nowhere')))
+    watcher = _units.Watcher(FakeHost(busy=False))
+    assert [watcher.masked() for dummy in range(3)] == [set(['a'])] * 3
+    assert capsys.readouterr()[0].count('uwsgi@a.service is masked') == 1
+
+
+def test_what_systemctl_refuses_is_told_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path))
+    monkeypatch.setattr(_units, 'run_command', lambda argv: (1, '', 'no such thing'))
+    watcher = _units.Watcher(FakeHost(busy=False))
+    for dummy in range(3):
+        watcher.act([('notice', 'a')])
+    assert capsys.readouterr()[0] == 'start uwsgi@a.service: no such thing\n'
+
+
+def test_a_vassal_without_its_socket_is_not_up_and_its_configuration_is_asked_once(monkeypatch, tmp_path):
+    host = FakeHost(busy=False)
+    read = []
+    host.usual_socket = lambda filename: str(tmp_path / (filename[:-4] + '.socket'))
+    host.forget = read.append
+    # b names another one
+    host.lost_socket = lambda filename: filename == 'a.ini'
+    watcher = _units.Watcher(host)
+    for filename, there in ('a.ini', False), ('b.ini', True):
+        (tmp_path / (filename[:-4] + '.socket')).write_text(u'')
+        assert watcher._reachable(filename, 7) and read == []
+        (tmp_path / (filename[:-4] + '.socket')).unlink()
+        assert [watcher._reachable(filename, pid) for pid in (7, 7, 8)] == [there] * 3
+        assert read == [filename] * 2
+        del read[:]
 
 
 def test_each_vassal_is_decided_on_by_itself():
@@ -94,6 +131,8 @@ def test_what_a_run_of_the_module_changes_is_told_when_it_is_done():
 
 class FakeHost(object):
     """A host on which a run of the module is at work, or none."""
+
+    emperor = 1
 
     def __init__(self, busy):
         self.busy = lambda: busy
@@ -180,12 +219,12 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     job = Job(Situation('a', text=b''), make_plan(Situation('a', text=b''), 'enabled'))
     host = FakeHost(busy=False)
     host.emperor = 1
-    host.lock = lambda timeout, tell: os.open(str(tmp_path), os.O_RDONLY)
+    host.lock = lambda timeout, tell, sleep: os.open(str(tmp_path), os.O_RDONLY)
     host.enabled = lambda: {}
     monkeypatch.setattr(_units, 'find_host', lambda run_command, params: host)
-    monkeypatch.setattr(_units, 'plan', lambda host, name, state: job)
+    monkeypatch.setattr(_units, 'plan', lambda host, name, state, watched: job)
 
-    def bring_about(host, jobs, timeout):
+    def bring_about(host, jobs, timeout, sleep):
         did.extend(jobs[0].plan.actions)
         jobs[0].after = Situation('a', text=b'', link='right', pid=7, accepting=True)
 
@@ -200,3 +239,110 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     del did[:]
     assert _units.verb('start', 'a') == 0
     assert did == ['link', 'start']
+
+
+class Unit(object):
+    """systemd's job for uwsgi@a.service while a verb runs; what the verb asks of systemctl, and what it does, in order."""
+
+    def __init__(self, monkeypatch, tmp_path, *kinds):
+        self.kinds = list(kinds)  # of the job, at each look at it; the last one stays
+        self.did = []
+        self.fails = {}  # state -> what is raised
+        self.accepting = True
+        self.host = FakeHost(busy=False)
+        self.host.enabled = lambda: {'a': 'a.ini'}
+        self.host.look = lambda: None
+        self.host.situations = lambda names, view: [Situation('a', pid=7, accepting=self.accepting)]
+        monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+        monkeypatch.setattr(_units, 'LINGER', 0.01)
+        monkeypatch.setattr(_units, 'run_command', self.run_command)
+        monkeypatch.setattr(_units, 'find_host', lambda run_command, params: self.host)
+        monkeypatch.setattr(_units, 'carry_out', self.carry_out)
+        monkeypatch.setattr(_units.signal, 'signal', lambda number, handler: None)
+
+    def run_command(self, argv):
+        if argv[1] != 'list-jobs':
+            self.did.append(' '.join(argv[1:]))
+            if argv[1] == 'cancel':
+                self.kinds = self.kinds[1:] or [None]
+            return 0, '', ''
+        kind = self.kinds.pop(0) if len(self.kinds) > 1 else self.kinds[0]
+        if kind == 'uwsgi.service':
+            return 0, '5 uwsgi.service stop running\n', ''
+        return 0, '5 uwsgi@a.service %s running\n' % kind if kind else '', ''
+
+    def carry_out(self, name, state, watched, told):
+        self.did.append(state)
+        found = self.fails.get(state)
+        if found:
+            if isinstance(found, _units.CutOff):
+                del self.fails[state]
+            raise found
+
+
+@pytest.mark.parametrize('kind, state', [('stop', 'disabled'), ('restart', 'restarted'), ('try-restart', 'restarted')])
+@pytest.mark.parametrize('error', [VassalError('x: no.\nWhy'), OSError(30, 'Read-only file system'), KeyError('a bug')], ids=['told', 'files', 'bug'])
+def test_a_stop_that_fails_calls_its_job_off_and_its_unit_is_active_again(monkeypatch, tmp_path, kind, state, error, capsys):
+    unit = Unit(monkeypatch, tmp_path, kind)
+    unit.fails[state] = error
+    _units.mark('a', True)
+    assert _units.verb('stop', 'a') == 1
+    assert unit.did == [state, 'cancel 5', '-q start --no-block uwsgi@a.service']
+    assert str(error.args[-1]).splitlines()[-1] in capsys.readouterr()[1]
+
+
+def test_a_unit_whose_vassal_does_not_accept_requests_any_more_is_not_started_again(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'stop')
+    unit.fails['disabled'] = VassalError('no')
+    unit.accepting = False
+    assert _units.verb('stop', 'a') == 1
+    assert unit.did == ['disabled', 'cancel 5'] and not os.path.exists(_units.MARKS + '/uwsgi@a.service')
+
+
+def test_what_is_asked_for_right_after_a_stop_that_failed_is_done(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'restart', 'restart', 'restart', 'stop', 'stop')
+    unit.fails['restarted'] = VassalError('no')
+    assert _units.verb('stop', 'a') == 0
+    assert unit.did == ['restarted', 'cancel 5', 'disabled']
+
+
+@pytest.mark.parametrize('word, first', [('start', 'enabled'), ('reload', 'reloaded')])
+@pytest.mark.parametrize('kind, then', [('stop', 'disabled'), ('restart', 'restarted')])
+@pytest.mark.parametrize('when', ['before', 'meanwhile', 'at its end'])
+def test_a_stop_that_cuts_off_what_its_unit_does_is_done(monkeypatch, tmp_path, word, first, kind, then, when):
+    unit = Unit(monkeypatch, tmp_path, *([word] * (when != 'before') + [kind]))
+    if when == 'meanwhile':
+        unit.fails[first] = _units.CutOff()
+    assert _units.verb(word, 'a') == 0
+    assert unit.did == [first] * (when != 'before') + [then]
+
+
+def test_a_stop_that_becomes_one_while_its_unit_restarts_is_done(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'restart', 'stop')
+    assert _units.verb('stop', 'a') == 0
+    assert unit.did == ['restarted', 'disabled']
+
+
+def test_with_its_emperor_a_start_just_ends(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'start', 'uwsgi.service')
+    unit.fails['enabled'] = _units.CutOff()
+    assert _units.verb('start', 'a') == 0
+    assert unit.did == ['enabled']
+    unit.did[:] = []
+    assert _units.verb('stop', 'a') == 0
+    assert unit.did == []
+
+
+def test_a_signal_that_means_nothing_changes_nothing(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, None)
+    unit.fails['enabled'] = _units.CutOff()
+    assert _units.verb('start', 'a') == 0
+    assert unit.did == ['enabled', 'enabled']
+
+
+def test_what_is_done_is_left_between_two_steps_alone():
+    told = _units.Told()
+    told(28, None)
+    with pytest.raises(_units.CutOff):
+        told.sleep(0)
+    told.sleep(0)
