@@ -227,6 +227,8 @@ class Job(object):
         elif self._asked == 'draining' and not self._old_workers(pid):
             self._end(host, pid, gone)
             self._asked, self._asked_at = 'drained', now
+        elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline and host.disguised(pid):
+            self.fail('process %d calls itself what its Emperor is called, so it got no signal; end it by: kill -KILL %d' % (pid, pid))
         elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline:
             host.signal_workers(pid, self.before.workers, signal.SIGKILL)
             if self._asked == 'draining' or not gone:

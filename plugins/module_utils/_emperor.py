@@ -659,10 +659,16 @@ class Host(object):
 
     def signal_workers(self, pid, workers, number):
         """Signals those of `workers` that are still the vassal's: its master, a child of the Emperor, and children of that."""
-        # until it has become uWSGI anew, a child would take the signal as its Emperor does: stop all vassals
-        if (process(pid) or (None,))[0] == self.emperor and arguments(pid) != arguments(self.emperor):
+        if (process(pid) or (None,))[0] == self.emperor and not self.disguised(pid):
             for worker in sorted(set(workers) & set(children(pid) + [pid])):
                 self._kill(worker, number)
+
+    def disguised(self, pid):
+        """Whether a process has the arguments of the Emperor: until a child has become uWSGI, or for ever, where a vassal took them.
+
+        A child in its first instants would take a signal as its Emperor does, and stop all vassals.
+        """
+        return arguments(pid) == arguments(self.emperor)
 
     def hang_up(self, filename, pid):
         """Has a vassal finish its requests: its master then starts anew; without one each process ends."""

@@ -58,6 +58,7 @@ class FakeHost(object):
         self.statuses = []
         self.stuck = None  # why its link can't be removed
         self.unborn = False  # whether the Emperor has not heard of it yet
+        self.masked = False  # whether its process calls itself what its Emperor is called
         self.on_demand = None  # the socket on which the Emperor waits where no process runs
 
     def clock(self):
@@ -116,6 +117,9 @@ class FakeHost(object):
 
     def signal_vassal(self, pid, number):
         self.did.append((pid, number))
+
+    def disguised(self, pid):
+        return self.masked
 
     def hang_up(self, filename, pid):
         self.did.append((pid, signal.SIGHUP))
@@ -338,6 +342,15 @@ def test_requests_that_do_not_end_are_killed_at_the_timeout_and_that_is_reported
     job = run(host, processes, Situation('a', **UP), 'restarted', timeout=5)
     assert job.failure is None and ('kill', 10, [11]) in host.did
     assert job.plan.actions == ['restart', 'kill'] and 'had not ended after 5 s' in job.warnings[0]
+
+
+@pytest.mark.parametrize('state', ['restarted', 'disabled'])
+def test_of_a_master_that_is_taken_for_an_emperor_no_death_is_claimed(processes, state):
+    host = FakeHost([(0, (10, [11], True))], hook_master_start=GRACEFUL)
+    host.masked = True
+    job = run(host, processes, Situation('a', **UP), state, timeout=5)
+    assert 'process 10 calls itself' in job.failure and 'kill -KILL 10' in job.failure
+    assert 'kill' not in job.plan.actions and job.warnings == []
 
 
 def test_a_master_that_outlives_its_killed_workers_is_killed(processes):
