@@ -223,8 +223,8 @@ def asked_for(name, otherwise=None):
 
 def call_off(name):
     """Has systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
-    number, kind = jobs().get(unit_of(name), (None, None))
-    if kind not in (None, 'start'):
+    number, dummy = jobs().get(unit_of(name), (None, None))
+    if number:
         run_command(['systemctl', 'cancel', number])
 
 
@@ -235,11 +235,12 @@ def asked_again(name, sleep=time.sleep):
     """
     end = _emperor.monotonic() + LINGER
     while _emperor.monotonic() < end:
-        state = asked_for(name)
-        if state:
-            return state
-        # what else there is, a reload, comes to nothing
-        call_off(name)
+        number, kind = jobs().get(unit_of(name), (None, None))
+        if kind in ('stop', 'restart', 'try-restart'):
+            return asked_for(name)
+        if kind not in (None, 'start'):
+            # a reload comes to nothing
+            run_command(['systemctl', 'cancel', number])
         sleep(BLINK)
     return None
 

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conftest import BY_ROLE, ad_hoc, drive, playbook
-from test_units import FILE, LINK, PATIENCE, agree, everywhere, facts
+from test_units import FILE, LINK, PATIENCE, RUNS, SLOW, agree, everywhere, facts, masters, python
 
 # Eight clients of nginx, until a file is there, who leave the host time for something else; prints how many requests there were,
 # and how many of them failed.
@@ -199,3 +199,49 @@ def test_all_move_to_the_emperor_and_back_and_none_runs_twice(sites):
         agree(sites, vassal, 'active', True)
     everywhere(sites, 'systemctl is-active uwsgi.service', fails=True)
     everywhere(sites, '[ "$(pgrep -fc "[-]-ini stone.ini")" = 3 ]')
+
+
+def test_a_reload_that_fails_fails_for_systemctl_and_the_application_runs_on(sites):
+    before = facts('stone')
+    everywhere(sites, 'echo "plugin = nowhere" >> ' + FILE % 'stone')
+    try:
+        everywhere(sites, 'systemctl reload uwsgi@stone', fails=True)
+        told(sites, 'stone', 'there is no plugin nowhere')
+    finally:
+        everywhere(sites, 'sed -i /nowhere/d ' + FILE % 'stone')
+    assert all(site.get('stone')[0] == 200 for site in sites.values())
+    # one that is not enabled is reloaded all the same, and stays so
+    everywhere(sites, 'systemctl disable uwsgi@stone')
+    agree(sites, 'stone', 'active', False)
+    everywhere(sites, 'systemctl reload uwsgi@stone')
+    agree(sites, 'stone', 'active', False)
+    everywhere(sites, 'systemctl enable uwsgi@stone')
+    agree(sites, 'stone', 'active', True)
+    assert all(one['pid'] == before[name]['pid'] for name, one in facts('stone').items())
+
+
+@pytest.mark.parametrize('options', [[], ['lazy-apps = true']], ids=['', 'lazy'])
+def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, options):
+    python(sites, 'slow', SLOW % 4, *options)
+    try:
+        for pause in '0', '0.1', '1':
+            everywhere(sites, 'systemctl start --no-block uwsgi@slow; sleep %s; timeout 20 systemctl restart uwsgi@slow' % pause)
+            agree(sites, 'slow', 'active', False)
+            everywhere(sites, 'systemctl restart --no-block uwsgi@slow; sleep %s; timeout 20 systemctl stop uwsgi@slow' % pause)
+            agree(sites, 'slow', 'inactive', False)
+        for state in 'disabled', 'absent':
+            python(sites, 'slow', SLOW % 30, *options)
+            everywhere(sites, 'systemctl start --no-block uwsgi@slow; ' + RUNS)
+            for name, result in drive(dict(name='slow', state=state, timeout=40)).items():
+                assert result['vassals'][0]['elapsed'] < 20, '%s: %s' % (name, result)
+            agree(sites, 'slow', 'inactive', False)
+            assert set(masters(sites, 'slow').values()) == set([None])
+    finally:
+        drive(dict(name='slow', state='absent'))
+
+
+def test_systemd_has_read_its_files_after_the_module_changed_links(sites):
+    for state in 'disabled', 'enabled':
+        drive(dict(name='stone', state=state))
+        told_to_read = 'for i in $(seq 100); do systemctl show -p NeedDaemonReload uwsgi@stone | grep -q =no && exit; sleep 0.1; done; exit 1'
+        everywhere(sites, 'sleep 1; ' + told_to_read)

@@ -220,3 +220,150 @@ def test_what_debians_own_unit_serves_is_not_started_twice(sites):
         everywhere(sites, 'test ! -e ' + LINK % 'served', hosts=hosts)
     finally:
         everywhere(sites, 'systemctl stop uwsgi-app@served.socket; systemctl reset-failed uwsgi@served; rm ' + FILE % 'served', hosts=hosts)
+
+
+def masters(sites, vassal):
+    """The PIDs of an application's masters by host: what verbs that fail leave alone, and others replace."""
+    return dict((name, one['pid']) for name, one in facts(vassal).items())
+
+
+def python(sites, vassal, code, *options):
+    """Writes an application of Python, and its file, on all hosts; whether it is enabled is left as it is."""
+    lines = ['[uwsgi]', 'plugin = ' + PLUGIN, 'wsgi-file = /srv/%s.py' % vassal, 'workers = 2'] + list(options)
+    for path, text in ('/srv/%s.py' % vassal, code), (FILE % vassal, '\n'.join(lines) + '\n'):
+        for name in BY_ROLE:
+            sites[name].host.check_output('printf %%s %s > %s', text, path)
+
+
+GOOD = 'def application(environ, start_response):\n    start_response("200 OK", [])\n    return [b"good"]\n'
+# Takes so long to load that whatever waits for it has to be seen doing so.
+SLOW = GOOD + 'import time\ntime.sleep(%d)\n'
+RUNS = 'for i in $(seq 200); do pgrep -f "^/usr/bin/uwsgi-core .*slow.ini" && break; sleep 0.1; done'
+
+
+@pytest.mark.parametrize('obstacle', ['lock', 'plugin', 'link'])
+def test_a_verb_that_can_not_do_what_it_is_asked_for_fails_and_the_application_runs_on(sites, stone, obstacle):
+    before = masters(sites, 'stone')
+    drop_in = '/run/systemd/system/uwsgi@stone.service.d'
+    verbs = ['restart', 'reload', 'stop', 'restart']
+    if obstacle == 'lock':
+        # another run holds it for so long as this application takes to start
+        python(sites, 'slow', SLOW % 60)
+        everywhere(sites, 'systemctl start --no-block uwsgi@slow; ' + RUNS)
+        make = 'mkdir -p {0}; printf "[Service]\\nEnvironment=UWSGI_VASSAL_TIMEOUT=2\\n" > {0}/soon.conf; systemctl daemon-reload'.format(drop_in)
+        undo = 'rm -r %s; systemctl daemon-reload' % drop_in
+    elif obstacle == 'plugin':
+        path = '/usr/lib/uwsgi/plugins/rack_plugin.so'
+        make, undo = 'mv %s %s.kept' % (path, path), 'mv %s.kept %s' % (path, path)
+        verbs.remove('stop')
+    else:
+        make = 'mount --bind {0} {0}; mount -o remount,bind,ro {0}'.format('/etc/uwsgi/apps-enabled')
+        undo = 'umount /etc/uwsgi/apps-enabled'
+        verbs = ['stop', 'stop']
+    everywhere(sites, make)
+    try:
+        for verb in verbs:
+            everywhere(sites, 'systemctl %s uwsgi@stone' % verb, fails=True)
+            agree(sites, 'stone', 'active', True)
+            assert masters(sites, 'stone') == before, verb
+    finally:
+        everywhere(sites, undo)
+    if obstacle == 'lock':
+        # and the start that held it is cut off
+        everywhere(sites, 'timeout 30 systemctl stop uwsgi@slow')
+        agree(sites, 'slow', 'inactive', False)
+        drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
+    everywhere(sites, 'systemctl restart uwsgi@stone')
+    assert all(pid not in (None, before[name]) for name, pid in masters(sites, 'stone').items())
+
+
+def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(sites):
+    python(sites, 'broken', GOOD)
+    try:
+        everywhere(sites, 'systemctl start uwsgi@broken && echo "def (" >> /srv/broken.py')
+        for verb in 'reload', 'restart', 'reload':
+            everywhere(sites, 'systemctl %s uwsgi@broken' % verb, fails=True)
+            agree(sites, 'broken', 'active', True)
+        # at once, while for systemd the former is still under way
+        everywhere(sites, 'systemctl restart uwsgi@broken; sed -i "$ d" /srv/broken.py; systemctl restart uwsgi@broken')
+        assert all(sites[name].get('broken') for name in BY_ROLE)
+        everywhere(sites, 'systemctl stop uwsgi@broken; echo "def (" >> /srv/broken.py')
+        everywhere(sites, 'systemctl start uwsgi@broken', fails=True)
+        agree(sites, 'broken', 'failed', False)
+    finally:
+        drive(dict(name='broken', state='absent'), tuple(BY_ROLE))
+        everywhere(sites, 'systemctl reset-failed uwsgi@broken; true')
+
+
+@pytest.mark.parametrize('options', [[], ['lazy-apps = true']], ids=['', 'lazy'])
+def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, options):
+    python(sites, 'slow', SLOW % 4, *options)
+    try:
+        for pause in '0', '0.1', '1':
+            everywhere(sites, 'systemctl start --no-block uwsgi@slow; sleep %s; timeout 20 systemctl stop uwsgi@slow' % pause)
+            agree(sites, 'slow', 'inactive', False)
+            assert set(masters(sites, 'slow').values()) == set([None])
+        everywhere(sites, 'systemctl start --no-block uwsgi@slow; ' + RUNS)
+        before = masters(sites, 'slow')
+        everywhere(sites, 'timeout 30 systemctl restart uwsgi@slow')
+        assert all(pid not in (None, before[name]) for name, pid in masters(sites, 'slow').items())
+        agree(sites, 'slow', 'active', True)
+        everywhere(sites, 'systemctl stop uwsgi@slow')
+        # started by nobody who holds the lock
+        for state in 'restarted', 'disabled', 'absent':
+            python(sites, 'slow', SLOW % 30, *options)
+            everywhere(sites, 'ln -sf ../apps-available/slow.ini %s; ' % (LINK % 'slow') + RUNS)
+            if state == 'restarted':
+                python(sites, 'slow', GOOD)
+            for name, result in drive(dict(name='slow', state=state, timeout=60), tuple(BY_ROLE)).items():
+                assert result['vassals'][0]['elapsed'] < 20, '%s: %s' % (name, result)
+            if state == 'restarted':
+                everywhere(sites, 'systemctl stop uwsgi@slow')
+    finally:
+        drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
+
+
+def test_a_unit_that_has_failed_is_no_failure_once_its_application_is_disabled(sites, stone):
+    for disable in 'systemctl disable uwsgi@stone', 'rm ' + LINK % 'stone':
+        everywhere(sites, 'echo "chdir = /nowhere" >> ' + FILE % 'stone')
+        try:
+            agree(sites, 'stone', 'failed', True)
+            everywhere(sites, disable)
+            agree(sites, 'stone', 'inactive', False)
+        finally:
+            everywhere(sites, 'sed -i /nowhere/d ' + FILE % 'stone')
+        drive(dict(name='stone'), tuple(BY_ROLE))
+        agree(sites, 'stone', 'active', True)
+
+
+def test_an_application_without_its_socket_is_not_active_and_a_restart_brings_it_back(sites, stone):
+    everywhere(sites, 'rm /run/uwsgi/stone.socket')
+    agree(sites, 'stone', 'failed', True)
+    for name, said in everywhere(sites, 'systemctl status uwsgi@stone --no-pager', fails=True).items():
+        assert '/run/uwsgi/stone.socket' in said, said
+    everywhere(sites, 'systemctl restart uwsgi@stone')
+    assert all(sites[name].get('stone')[0] == 200 for name in BY_ROLE)
+    agree(sites, 'stone', 'active', True)
+
+
+def test_an_application_with_another_socket_is_active(sites):
+    python(sites, 'elsewhere', GOOD, 'socket = 127.0.0.1:4031')
+    try:
+        everywhere(sites, 'systemctl start uwsgi@elsewhere')
+        everywhere(sites, 'for i in $(seq 50); do systemctl -q is-active uwsgi@elsewhere || exit 1; sleep 0.1; done; test ! -e /run/uwsgi/elsewhere.socket')
+    finally:
+        drive(dict(name='elsewhere', state='absent'), tuple(BY_ROLE))
+
+
+def test_a_masked_unit_is_told_once_and_its_application_left_alone(sites, stone):
+    everywhere(sites, 'systemctl stop uwsgi@stone; systemctl mask uwsgi@stone')
+    try:
+        begin = everywhere(sites, 'date +%s')
+        drive(dict(name='stone'), tuple(BY_ROLE))
+        time.sleep(5)
+        for name, since in begin.items():
+            said = sites[name].host.check_output('journalctl -q -o cat -u uwsgi-vassals --since %s', '@' + since.strip())
+            assert said.count('uwsgi@stone') <= 1, '%s: %s' % (name, said)
+            assert sites[name].get('stone')[0] == 200
+    finally:
+        everywhere(sites, 'systemctl unmask uwsgi@stone')

@@ -300,10 +300,17 @@ def test_a_unit_whose_vassal_does_not_accept_requests_any_more_is_not_started_ag
 
 
 def test_what_is_asked_for_right_after_a_stop_that_failed_is_done(monkeypatch, tmp_path):
-    unit = Unit(monkeypatch, tmp_path, 'restart', 'restart', 'restart', 'stop', 'stop')
+    unit = Unit(monkeypatch, tmp_path, 'restart', 'restart', None, 'stop', 'stop')
     unit.fails['restarted'] = VassalError('no')
     assert _units.verb('stop', 'a') == 0
     assert unit.did == ['restarted', 'cancel 5', 'disabled']
+
+
+def test_a_reload_right_after_a_stop_that_failed_is_called_off(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'stop', 'stop', None, 'reload')
+    unit.fails['disabled'] = VassalError('no')
+    assert _units.verb('stop', 'a') == 1
+    assert unit.did == ['disabled', 'cancel 5', 'cancel 5', '-q start --no-block uwsgi@a.service']
 
 
 @pytest.mark.parametrize('word, first', [('start', 'enabled'), ('reload', 'reloaded')])
