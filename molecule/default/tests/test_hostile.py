@@ -381,13 +381,14 @@ def test_a_start_executes_what_its_configuration_says_once(sites):
 
 
 def test_a_look_removes_nothing_of_what_runs(sites):
-    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'vacuum': True, 'stats': '/run/uwsgi/guest.stats'}
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'vacuum': True, 'stats': '/var/tmp/guest.stats'}
     drive(dict(name='guest', config=config))
     try:
-        there = everywhere(sites, 'ls /run/uwsgi')
+        there = everywhere(sites, 'ls /run/uwsgi /var/tmp/guest.stats')
         for dummy in range(2):
             for result in ad_hoc('uwsgi_vassal_info', dict(name='guest')).values():
                 assert result['vassals'][0]['requests'] == 0, result
-        assert everywhere(sites, 'ls /run/uwsgi') == there
+        assert everywhere(sites, 'ls /run/uwsgi /var/tmp/guest.stats') == there
     finally:
         drive(dict(name='guest', state='absent'))
+        everywhere(sites, 'rm -f /var/tmp/guest.stats')
