@@ -428,6 +428,10 @@ class Host(object):
         if not options or is_set(self.settings, 'emperor-tyrant'):
             # a tyrant runs it as the owner of its file
             return None, None
+        emperor = credentials(self.emperor) if self.emperor else None
+        if emperor and emperor[0]:
+            # nobody but root can become somebody else
+            return emperor[0], emperor[1][0]
         # other defaults than the role's may win over the file, and uWSGI tells what the file says
         uid = _id(options.get('uid', '0'), _user) if 'vassal-group' in options else None
         return uid, _id(options.get('gid', '0'), _group)

@@ -43,12 +43,12 @@ KINDS = {'ini': INI, 'yml': YAML, 'yaml': YAML, 'json': JSON, 'js': JSON, 'xml':
 NAMES = sorted('kind-' + kind for kind in KINDS)
 # Asks applications over their own sockets, in the uwsgi protocol.
 ASK = """
-import json, socket, struct, sys
+import glob, json, socket, struct, sys
 query = b''.join(struct.pack('<H', len(word)) + word for word in (b'REQUEST_METHOD', b'GET', b'PATH_INFO', b'/'))
 told = {}
 for name in sys.argv[1:]:
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect('/run/uwsgi/%s.socket' % name)
+    connection.connect(next(path for path in glob.glob('/run/uwsgi*/%s.socket' % name)))
     connection.sendall(struct.pack('<BHB', 0, len(query), 0) + query)
     told[name] = json.loads(b''.join(iter(lambda: connection.recv(4096), b'')).split(b'\\r\\n\\r\\n', 1)[1].decode())
 print(json.dumps(told))
@@ -192,16 +192,19 @@ def test_two_files_for_one_name_are_told(sites):
 PLAIN = dict(unit='uwsgi-emperor', available_dir='/etc/uwsgi-emperor/vassals', enabled_dir='/etc/uwsgi-emperor/vassals')
 LINKS = dict(PLAIN, available_dir='/etc/uwsgi-emperor/vassals-available')
 # its vassals have no defaults
-OWN = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'master': True, 'workers': 2, 'socket': '/run/uwsgi/%n.socket', 'env': [u'GREETING=Grüße']}
+OWN = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'master': True, 'workers': 2, 'socket': '/run/uwsgi-plain/%n.socket', 'env': [u'GREETING=Grüße']}
 
 
 @pytest.fixture(scope='module')
 def debians(sites):
-    """Debian's uwsgi-emperor as it is installed, beside the other Emperor: so it may not take and delete the runtime directory."""
+    """Debian's uwsgi-emperor as it is installed, beside the other Emperor: it may not take and delete the runtime directory.
+
+    It runs as www-data, and has a directory of its own for its sockets.
+    """
     unit = '/etc/systemd/system/uwsgi-emperor.service.d'
     everywhere(
         sites,
-        'mkdir -p %s && printf "[Service]\\nRuntimeDirectory=\\n" > %s/beside.conf && '
+        'install -d -o www-data /run/uwsgi-plain && mkdir -p %s && printf "[Service]\\nRuntimeDirectory=\\n" > %s/beside.conf && '
         'DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends uwsgi-emperor > /dev/null 2>&1 && '
         'mkdir /etc/uwsgi-emperor/vassals-available && systemctl daemon-reload && systemctl restart uwsgi-emperor.service' % (unit, unit),
     )
@@ -259,7 +262,7 @@ def test_what_does_not_come_up_as_a_plain_file_leaves_none(debians, sites):
 
 
 def test_a_plain_file_that_was_there_is_driven_by_either_layout(debians, sites):
-    everywhere(sites, 'printf %s > /etc/uwsgi-emperor/vassals/plain.ini', INI % 1 + 'master = true\nsocket = /run/uwsgi/plain.socket\n')
+    everywhere(sites, 'printf %s > /etc/uwsgi-emperor/vassals/plain.ini', INI % 1 + 'master = true\nsocket = /run/uwsgi-plain/plain.socket\n')
     for layout in PLAIN, LINKS:
         every(ad_hoc('uwsgi_vassal', dict(layout, name='plain')))
         every(ad_hoc('uwsgi_vassal', dict(layout, name='plain')), actions=[])
