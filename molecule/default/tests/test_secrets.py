@@ -77,7 +77,6 @@ def readers(sites, path):
 
 @pytest.fixture(scope='module', autouse=True)
 def application(sites):
-    everywhere(sites, "printf '%%s' %s > /srv/secrets.py", APPLICATION)
     yield
     drive(state='absent')
     everywhere(sites, 'test ! -e %s', ENV)
@@ -86,6 +85,7 @@ def application(sites):
 @pytest.fixture(autouse=True)
 def guest(sites):
     """The application runs with one variable, whatever a test did to it before."""
+    everywhere(sites, "printf '%%s' %s > /srv/secrets.py", APPLICATION)
     expect(sites, {})
     everywhere(sites, 'test ! -e %s || { chown root:root %s && chmod 644 %s; }', FILE, FILE, FILE)
     drive(config=CONFIG, env=dict(PASSWORD=SECRET))
