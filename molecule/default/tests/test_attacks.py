@@ -15,7 +15,7 @@ __metaclass__ = type
 import conftest
 import pytest
 
-HOST = conftest.BY_ROLE[-1]
+HOST = (conftest.BY_ROLE or [None])[-1]
 # Where root opens, makes, changes or removes files by their paths.
 DIRECTORIES = (
     '/run/uwsgi', '/run/uwsgi/app', '/run/uwsgi-emperor', '/run/uwsgi-vassal', '/etc/uwsgi', '/etc/uwsgi/apps-available', '/etc/uwsgi/apps-enabled',
