@@ -348,6 +348,12 @@ def plan(host, name, state, watched=False):
         # its links are for enable and disable alone
         if not situation.pid:
             raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
+        path = '%s/%s' % (_emperor.started_in(situation.pid), situation.filename)
+        if not os.path.exists(path):
+            raise VassalError(
+                '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
+                'enable it again, or restart it.' % (to_native(name), path)
+            )
         return Job(situation, Plan(['reload'], 'reload', wants_up=True))
     if state == 'enabled' and not watched and situation.pid and host.lost_socket(situation.filename):
         # nothing else brings it back
