@@ -89,7 +89,12 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
     agreed = set(agreed)
     for name in sorted(linked | enabled | agreed | set(states)):
         state = states.get(name, 'inactive')
-        if state in BUSY or state == MASKED:
+        if state in BUSY:
+            continue
+        if state == MASKED:
+            if (name in linked) is (name in enabled):
+                # that holds when it is not masked any more
+                (agreed.add if name in linked else agreed.discard)(name)
             continue
         if name in linked and name not in enabled and name in agreed:
             agreed.discard(name)

@@ -318,6 +318,7 @@ def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, opti
             for name, result in drive(dict(name='slow', state=state, timeout=60), tuple(BY_ROLE)).items():
                 assert result['vassals'][0]['elapsed'] < 20, '%s: %s' % (name, result)
             if state == 'restarted':
+                agree(sites, 'slow', 'active', True)
                 everywhere(sites, 'systemctl stop uwsgi@slow')
             agree(sites, 'slow', 'inactive', False)
     finally:
