@@ -101,6 +101,12 @@ def arguments(pid):
     return [to_native(arg) for arg in (_read('/proc/%d/cmdline' % pid) or b'').split(b'\0')[:-1]]
 
 
+def started_in(pid):
+    """The directory in which the shell was that became a process, as that says; the process may have gone elsewhere since."""
+    found = [entry[4:] for entry in (_read('/proc/%d/environ' % pid) or b'').split(b'\0') if entry.startswith(b'PWD=')]
+    return to_native(found[0]) if found else '.'
+
+
 def owner(pid):
     """The user ID of a process, None for a dead one."""
     try:
@@ -272,7 +278,7 @@ class View(object):
     def newborn(self, filename):
         """Whether the stats say that a vassal has not accepted requests yet, not since it was started."""
         entry = (self.stats or {}).get(filename, {})
-        return entry.get('last_accepting') == 0 and not entry.get('accepting') and not entry.get('cursed')
+        return entry.get('last_accepting') == 0 and not entry.get('accepting')
 
 
 class Host(object):

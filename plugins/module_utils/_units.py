@@ -91,7 +91,12 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
     agreed = set(agreed)
     for name in sorted(linked | enabled | agreed | set(states)):
         state = states.get(name, 'inactive')
-        if state in BUSY or state == MASKED:
+        if state in BUSY:
+            continue
+        if state == MASKED:
+            if (name in linked) is (name in enabled):
+                # that holds when it is not masked any more
+                (agreed.add if name in linked else agreed.discard)(name)
             continue
         if name in linked and name not in enabled and name in agreed:
             agreed.discard(name)
@@ -350,6 +355,12 @@ def plan(host, name, state, watched=False):
         # its links are for enable and disable alone
         if not situation.pid:
             raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
+        path = '%s/%s' % (_emperor.started_in(situation.pid), situation.filename)
+        if not os.path.exists(path):
+            raise VassalError(
+                '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
+                'enable it again, or restart it.' % (to_native(name), path)
+            )
         result = Job(situation, Plan(['reload'], 'reload', wants_up=True))
         settle_access(situation, result.plan, identity=host.identity(result.filename))
         if result.plan.mode != 'reload':

@@ -210,14 +210,21 @@ def test_a_reload_that_fails_fails_for_systemctl_and_the_application_runs_on(sit
     finally:
         everywhere(sites, 'sed -i /nowhere/d ' + FILE % 'stone')
     assert all(site.get('stone')[0] == 200 for site in sites.values())
-    # one that is not enabled is reloaded all the same, and stays so
+    # its link is what uWSGI would read again
     everywhere(sites, 'systemctl disable uwsgi@stone')
     agree(sites, 'stone', 'active', False)
-    everywhere(sites, 'systemctl reload uwsgi@stone')
+    everywhere(sites, 'systemctl reload uwsgi@stone', fails=True)
     agree(sites, 'stone', 'active', False)
     everywhere(sites, 'systemctl enable uwsgi@stone')
     agree(sites, 'stone', 'active', True)
     assert all(one['pid'] == before[name]['pid'] for name, one in facts('stone').items())
+    # one that was started without being enabled is reloaded, and stays so
+    everywhere(sites, 'cp %s %s; systemctl start uwsgi@fresh' % (FILE % 'hello', FILE % 'fresh'))
+    before = masters(sites, 'fresh')
+    everywhere(sites, 'systemctl reload uwsgi@fresh')
+    assert masters(sites, 'fresh') == before
+    agree(sites, 'fresh', 'active', False)
+    drive(dict(name='fresh', state='absent'))
 
 
 @pytest.mark.parametrize('options', [[], ['lazy-apps = true']], ids=['', 'lazy'])

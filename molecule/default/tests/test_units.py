@@ -253,8 +253,8 @@ def test_a_verb_that_can_not_do_what_it_is_asked_for_fails_and_the_application_r
         make = 'mkdir -p {0}; printf "[Service]\\nEnvironment=UWSGI_VASSAL_TIMEOUT=2\\n" > {0}/soon.conf; systemctl daemon-reload'.format(drop_in)
         undo = 'rm -r %s; systemctl daemon-reload' % drop_in
     elif obstacle == 'plugin':
-        path = '/usr/lib/uwsgi/plugins/rack_plugin.so'
-        make, undo = 'mv %s %s.kept' % (path, path), 'mv %s.kept %s' % (path, path)
+        path = '/usr/lib/uwsgi/plugins/$(sed -n "s/^plugin = //p" %s)_plugin.so' % (FILE % 'stone')
+        make, undo = ['path=%s; mv $path%s $path%s' % ((path,) + names) for names in (('', '.kept'), ('.kept', ''))]
         verbs.remove('stop')
     else:
         make = 'mount --bind {0} {0}; mount -o remount,bind,ro {0}'.format('/etc/uwsgi/apps-enabled')
@@ -286,7 +286,7 @@ def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(si
             agree(sites, 'broken', 'active', True)
         # at once, while for systemd the former is still under way
         everywhere(sites, 'systemctl restart uwsgi@broken; sed -i "$ d" /srv/broken.py; systemctl restart uwsgi@broken')
-        assert all(sites[name].get('broken') for name in BY_ROLE)
+        assert all(one['accepting'] for one in facts('broken').values())
         everywhere(sites, 'systemctl stop uwsgi@broken; echo "def (" >> /srv/broken.py')
         everywhere(sites, 'systemctl start uwsgi@broken', fails=True)
         agree(sites, 'broken', 'failed', False)
@@ -318,7 +318,9 @@ def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, opti
             for name, result in drive(dict(name='slow', state=state, timeout=60), tuple(BY_ROLE)).items():
                 assert result['vassals'][0]['elapsed'] < 20, '%s: %s' % (name, result)
             if state == 'restarted':
+                agree(sites, 'slow', 'active', True)
                 everywhere(sites, 'systemctl stop uwsgi@slow')
+            agree(sites, 'slow', 'inactive', False)
     finally:
         drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
 

@@ -70,7 +70,15 @@ def test_what_systemd_is_told(sets, state, acts, agreed):
     assert decide(*(arguments + [dict(a=state)])) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
 
 
-@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading', _units.MASKED])
+@pytest.mark.parametrize(
+    'sets, agreed', [('linked enabled', True), ('agreed', False), ('linked agreed', True), ('enabled agreed', True), ('linked up', False), ('enabled', False)]
+)
+def test_of_a_masked_unit_only_what_agrees_is_kept_in_mind(sets, agreed):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    assert decide(*(arguments + [dict(a=_units.MASKED)])) == ([], set(['a']) if agreed else set())
+
+
+@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
 @pytest.mark.parametrize('sets', sorted(set(one[0] for one in SITUATIONS)))
 def test_while_its_unit_is_at_work_a_vassal_is_left_alone(sets, state):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
