@@ -305,8 +305,6 @@ def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(si
 
 @pytest.mark.parametrize('options', [[], ['lazy-apps = true']], ids=['', 'lazy'])
 def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, options):
-    if options and any(site.host.check_output('uwsgi-core --version').startswith('2.0.7') for site in sites.values()):
-        pytest.skip('what a worker of uWSGI before 2.0.12 loads ends with its mercy')
     python(sites, 'slow', SLOW % 4, *options)
     try:
         for pause in '0', '0.1', '1':
