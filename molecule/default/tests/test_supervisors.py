@@ -219,7 +219,7 @@ def test_a_reload_that_fails_fails_for_systemctl_and_the_application_runs_on(sit
     agree(sites, 'stone', 'active', True)
     assert all(one['pid'] == before[name]['pid'] for name, one in facts('stone').items())
     # one that was started without being enabled is reloaded, and stays so
-    everywhere(sites, 'cp %s %s; systemctl start uwsgi@fresh' % (FILE % 'hello', FILE % 'fresh'))
+    everywhere(sites, 'cp -p %s %s; systemctl start uwsgi@fresh' % (FILE % 'hello', FILE % 'fresh'))
     before = masters(sites, 'fresh')
     everywhere(sites, 'systemctl reload uwsgi@fresh')
     assert masters(sites, 'fresh') == before
