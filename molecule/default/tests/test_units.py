@@ -265,7 +265,7 @@ def test_a_verb_that_can_not_do_what_it_is_asked_for_fails_and_the_application_r
         verbs.remove('stop')
     else:
         make = 'mount --bind {0} {0} && mount -o remount,bind,ro {0}'.format('/etc/uwsgi/apps-enabled')
-        undo = 'umount /etc/uwsgi/apps-enabled'
+        undo = 'umount --lazy /etc/uwsgi/apps-enabled'
         verbs = ['stop', 'stop']
     act = privileged if obstacle == 'link' else everywhere
     act(sites, make)
