@@ -192,7 +192,8 @@ def test_two_files_for_one_name_are_told(sites):
 PLAIN = dict(unit='uwsgi-emperor', available_dir='/etc/uwsgi-emperor/vassals', enabled_dir='/etc/uwsgi-emperor/vassals')
 LINKS = dict(PLAIN, available_dir='/etc/uwsgi-emperor/vassals-available')
 # its vassals have no defaults
-OWN = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'master': True, 'workers': 2, 'socket': '/run/uwsgi-plain/%n.socket', 'env': [u'GREETING=Grüße']}
+SOCKET = '/run/uwsgi-plain/%n.socket'
+OWN = {'plugin': 'python3', 'wsgi-file': '/srv/hello/hello.py', 'master': True, 'workers': 2, 'socket': SOCKET, 'env': [u'GREETING=Grüße']}
 
 
 @pytest.fixture(scope='module')
