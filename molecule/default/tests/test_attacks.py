@@ -140,7 +140,8 @@ def test_the_socket_of_an_application_with_a_user_of_its_own_is_for_itself_and_n
 
 
 def test_an_applications_own_directory_is_its_users(attacked):
-    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games', 'stats': '/run/uwsgi/app/%n/stats', 'master-fifo': '/run/uwsgi/app/%n/fifo'}
+    config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games'}
+    config.update({'stats': '/run/uwsgi/app/%n/stats', 'master-fifo': '/run/uwsgi/app/%n/fifo'})
     for state in 'enabled', 'restarted', 'reloaded':
         result = attacked.drive(name='own', state=state, config=config)
         assert not result['failed'] and result['vassals'][0]['after']['accepting'], result
@@ -162,7 +163,8 @@ def test_a_fifo_where_only_root_makes_files_is_refused_before_anything_is_change
 
 
 def test_no_user_holds_up_the_management_of_a_host(attacked):
-    holder = attacked.as_user('nobody', 'for f in /etc/uwsgi/apps-enabled /run/uwsgi-vassal /run/uwsgi-vassal/lock; do flock -x $f sleep 60 > /dev/null 2>&1 & done')
+    places = '/etc/uwsgi/apps-enabled /run/uwsgi-vassal /run/uwsgi-vassal/lock'
+    holder = attacked.as_user('nobody', 'for place in %s; do flock -x $place sleep 60 > /dev/null 2>&1 & done' % places)
     assert holder.rc == 0
     try:
         assert not attacked.drive(name='hello', state='restarted', timeout=10)['failed']
@@ -171,7 +173,10 @@ def test_no_user_holds_up_the_management_of_a_host(attacked):
 
 
 def test_a_run_that_waits_says_for_whom(attacked):
-    holding = 'import fcntl, os, time; f = open("/run/uwsgi-vassal/lock", "r+"); fcntl.flock(f, 2); f.write("%d %d\\n" % (os.getpid(), time.time())); f.flush(); time.sleep(60)'
+    holding = (
+        'import fcntl, os, time; f = open("/run/uwsgi-vassal/lock", "r+"); fcntl.flock(f, 2); '
+        'f.write("%d %d\\n" % (os.getpid(), time.time())); f.flush(); time.sleep(60)'
+    )
     attacked.check("nohup %s -c '%s' > /dev/null 2>&1 < /dev/null & echo" % (conftest.INTERPRETER, holding))
     pid = attacked.check('for i in $(seq 100); do pgrep -f "^[^ ]*python[^ ]* -c import fcntl" && break; sleep 0.1; done').split()[0]
     attacked.check('for i in $(seq 100); do grep -q %s /run/uwsgi-vassal/lock && break; sleep 0.1; done' % pid)
@@ -214,12 +219,14 @@ def test_a_run_that_is_killed_is_made_up_for_by_the_next(attacked, strace, state
         task = dict(name='hello', config={'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games', 'env': ['GREETING=' + greeting]})
         conftest.drive(dict(name='hello', state='disabled' if state == 'disabled' else 'enabled'), hosts=(HOST,))
         paths = '' if call == 'kill' else ' '.join('-P ' + path for path in PATHS)
-        attacked.check("cat > /usr/local/bin/killer << 'END'\n%s\nEND\nchmod 0755 /usr/local/bin/killer" % (KILLER % (paths, call, number, conftest.INTERPRETER)))
+        killer = KILLER % (paths, call, number, conftest.INTERPRETER)
+        attacked.check("cat > /usr/local/bin/killer << 'END'\n%s\nEND\nchmod 0755 /usr/local/bin/killer" % killer)
         killed = attacked.drive('-e', 'ansible_python_interpreter=/usr/local/bin/killer', **task)['failed']
         result = attacked.drive(**task)
         assert not result['failed'], '%s: %s' % (greeting, result)
         assert attacked.site.facts('hello')['greeting'] == greeting
-        left = attacked.check('find /etc/uwsgi /run/uwsgi-vassal /run -maxdepth 2 \\( -name ".*.new" -o -name ".*.link" -o -name "uwsgi-vassal.*" -o -name "hello.ini.new" \\)')
+        names = '-name ".*.new" -o -name ".*.link" -o -name "uwsgi-vassal.*" -o -name "hello.ini.new"'
+        left = attacked.check('find /etc/uwsgi /run/uwsgi-vassal /run -maxdepth 2 \\( ' + names + ' \\)')
         assert left == '' and attacked.run('test -e %s', MARK + 'hello.ini').rc != 0, greeting
         if not killed:
             break
