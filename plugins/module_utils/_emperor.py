@@ -24,7 +24,7 @@ import stat
 import subprocess
 import time
 
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Access, Unclear, scan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
