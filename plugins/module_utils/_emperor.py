@@ -493,6 +493,9 @@ class Host(object):
         """(command, directory, Scan) by which uWSGI is asked what a file or a text says, and executes nothing of it; None for the command if it can't be."""
         enabled = os.path.exists('%s/%s' % (self.enabled_dir, filename))
         directory = self.enabled_dir if enabled or text is not None and os.path.isdir(self.enabled_dir) else self.available_dir
+        if not os.path.isdir(directory):
+            # a text for a host that is still to become one of the Emperor's
+            directory = '/'
         staging.enter(directory)
         command = self._command(filename)
         path = os.path.realpath('%s/%s' % (self.enabled_dir, filename)) if enabled else '%s/%s' % (self.available_dir, filename)

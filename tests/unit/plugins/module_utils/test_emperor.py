@@ -137,6 +137,12 @@ def test_what_was_read_ahead_is_not_read_again(host):
     assert host.calls() == 2
 
 
+def test_a_text_is_read_where_its_directories_are_still_to_be_made(host, tmp_path):
+    host.available_dir = host.enabled_dir = str(tmp_path / 'nowhere')
+    assert host.lint('a.ini', b'[uwsgi]\nwrong = 1\n') == ['wrong is no option of this uWSGI and its plugins']
+    assert host.lint('a.ini', b'[uwsgi]\n') == []
+
+
 def test_the_options_are_those_of_the_text_that_was_written(host):
     host.write('a.ini', b'[uwsgi]\n', 1)
     host.options('a.ini')
