@@ -68,7 +68,7 @@ class Job(object):
         self.seen = 'it was not seen yet'
         self.log_offset = 0
         self.began = 0
-        self.began_with = None  # the last of its actions on files that was done
+        self.touched = False  # whether one of its files or links was changed
         self.started = 0.0
         self.deadline = 0.0
         self._pid = situation.pid
@@ -113,23 +113,23 @@ class Job(object):
             host.note_change(self.filename, self.plan.mode, self.before.workers if self.plan.mode == 'reload' else [self.before.pid])
         if 'write' in actions:
             host.write(self.filename, self.text, self._mtime(view), self.access)
-            self.began_with = 'write'
+            self.touched = True
         if 'chmod' in actions:
             for path, access in (self.before.path, self.access), (host.env_path(self.filename), self.env_access):
                 if access is not None and os.path.exists(path):
                     host.set_access(path, access)
-                    self.began_with = 'chmod'
+                    self.touched = True
         if 'env' in actions:
             host.write_env(self.filename, self.env, self.env_access)
-            self.began_with = 'env'
+            self.touched = True
         if self.plan.wants_up and self.plan.mode:
             self.log_offset = host.log_size(self.filename)
         if 'link' in actions:
             host.link(self.filename)
-            self.began_with = 'link'
+            self.touched = True
         if 'unlink' in actions and not self._stops():
             host.unlink(self.filename)
-            self.began_with = 'unlink'
+            self.touched = True
         if self.plan.mode == 'start':
             host.start(self.filename)
 
@@ -388,7 +388,7 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
                 job.begin(host, view, clock(), timeout)
             except (IOError, OSError) as error:
                 job.fail('its files could not be changed: %s' % error)
-                if not job.began_with:
+                if not job.touched:
                     job.explained = '%s: its files could not be changed: %s. Nothing of it was changed.' % (job.name, error)
                     job.plan = Plan([])
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
