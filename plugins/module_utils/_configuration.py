@@ -81,6 +81,11 @@ SOCKETS = (
     'socket', 'uwsgi-socket', 'http-socket', 'http11-socket', 'fastcgi-socket', 'fastcgi-nph-socket', 'scgi-socket', 'scgi-nph-socket',
     'puwsgi-socket', 'raw-socket', 'suwsgi-socket', 'ssl-socket', 'https-socket', 'zeromq', 'zmq', 'zeromq-socket', 'zmq-socket', 'mongrel2',
 )  # fmt: skip
+# What uWSGI opens, makes or writes by its path while it is root (core/uwsgi.c, uwsgi_setup()).
+AS_ROOT = ('logger', 'logger-req', 'logto', 'pidfile', 'req-logger', 'safe-pidfile')
+# And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
+BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store')
+OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 SPOOLERS = ('spooler', 'spooler-external')
 SETS = ('set', 'set-placeholder', 'set-ph')
 DECLARES = ('declare-option', 'declare-option2')
@@ -121,10 +126,11 @@ class Finding(object):
 class Scan(object):
     """What can be asked of uWSGI instead of what should be."""
 
-    def __init__(self, arguments, findings, exact):
+    def __init__(self, arguments, findings, exact, opened=()):
         self.arguments = arguments  # None: nothing
         self.findings = findings
         self.exact = exact  # whether uWSGI's complaints about it are right
+        self.opened = opened  # what OPENS says in files: (option, value, whether in the vassal's own file)
 
     def tell(self):
         """One sentence for each thing that was not looked at, without a full stop."""
@@ -152,7 +158,8 @@ def scan(arguments, host, text=None, shown=None):
         except Unclear:
             return Scan(None, scanner.findings, False)
         rest = rest[2:]
-    return Scan(result + scanner.words(rest), scanner.findings, scanner.exact)
+    result += scanner.words(rest)
+    return Scan(result, scanner.findings, scanner.exact, [(key, value, path == shown) for path, key, value in scanner.opened])
 
 
 class Access(object):
@@ -196,6 +203,7 @@ class _Scanner(object):
         self.host = host
         self.findings = []
         self.exact = True
+        self.opened = []  # (file, option, value)
         self.upper = {}  # the magic variables of the first file
         self.texts = {}  # what is not written yet, by path
         self.last_ini = None
@@ -392,6 +400,8 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
+        if key in OPENS and not re.search(u'[%%$@]\\(|%s' % UNKNOWN, value):
+            self.opened.append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
         if self._read_by_at(value):
@@ -489,6 +499,19 @@ class _Scanner(object):
                 if text is not None and self._read_by_at(text, depth + 1):
                     return True
         return False
+
+
+def path_of(option, value):
+    """The absolute path in the value of one of OPENS, None where there is none."""
+    if option in ('logger', 'logger-req', 'req-logger'):
+        found = re.match('(?:[\\w-]+ )?file:(/.*)', value)
+    elif option == 'cache2':
+        found = re.search('(?:^|,)store=(/[^,]*)', value)
+    elif option in SOCKETS:
+        found = re.match('(/[^,]*)', value)
+    else:
+        found = re.match('(/.*)', value)
+    return found.group(1) if found else None
 
 
 def matching(text):

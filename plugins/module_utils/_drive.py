@@ -179,6 +179,9 @@ class Job(object):
                 self._told, self._asked_at = pid, now
             self.seen = 'process %s still runs' % pid
             self.done = pid is None
+            left = host.close_socket(self.filename) if self.done and self._stops() else None
+            if left:
+                self.warnings.append('%s: %s.' % (self.name, left))
         elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
             self._reload(host, pid, now)
         else:
@@ -463,6 +466,11 @@ def lint(host, jobs):
     host.read([(job.filename, job.to_write) for job in starting])
     for job in starting:
         found = host.lint(job.filename, job.to_write)
+        own, others = host.exposed(job.filename, job.to_write)
+        if job.to_write is not None:
+            found = found + own
+            own = []
+        job.warnings += ['%s: %s.' % (visible(job.name), sentence) for sentence in own + others]
         if found:
             job.fail('its configuration is wrong')
             job.explained = '%s: %s: %s. Nothing of it was changed.' % (visible(job.name), visible(job.before.path), '; '.join(found))

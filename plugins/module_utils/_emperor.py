@@ -26,10 +26,10 @@ import time
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files
-from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Access, Unclear, scan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import AS_ROOT, OPENS, Access, Unclear, path_of, scan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, read_stats
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, holders, listener, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
@@ -46,8 +46,8 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master', 'master-fifo', 'stats',
-    'stats-server', 'uid', 'vassal-group',
+    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master',
+    'master-fifo', 'pidfile', 'stats', 'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
 OTHER_EMPEROR = 'uwsgi-emperor.service'
@@ -138,6 +138,14 @@ def _id(value, find):
         return int(value) if value.isdigit() else find(value)
     except KeyError:
         return None
+
+
+def _remedy(uid):
+    """What to write in place of a user's number."""
+    try:
+        return '; write uid = %s' % pwd.getpwuid(int(uid))[0]
+    except (KeyError, OverflowError):
+        return '; there is none of that number on this host'
 
 
 def resident(pid):
@@ -299,7 +307,8 @@ class Host(object):
         self._others = set()
         self.settings = {}
         self.stats_address = None
-        self._readings = {}  # (file name, text that is not written yet or None) -> (complaints, options, what was left out)
+        # (file name, text that is not written yet or None) -> (complaints, options, what was left out, what is opened by its path)
+        self._readings = {}
         self.left_out_of_settings = []  # sentences
         self._find()
 
@@ -459,14 +468,49 @@ class Host(object):
         for option, kind, find in ('uid', 'user', _user), ('gid', 'group', _group):
             if option in options and _id(options[option], find) is None:
                 return ['there is no %s %s on this host; make it, or set %s in its configuration' % (kind, options[option], option)]
+        uid = options.get('uid', '')
+        if uid.isdigit() and 'vassal-group' in options:
+            return ['its uid is a number, %s, and the defaults need the name of the user%s' % (uid, _remedy(uid))]
         if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
             return []
+        for option in SOCKETS:
+            if os.path.dirname(options.get(option, '')) == RUN_DIR and not options.get('chown-socket'):
+                return [
+                    'its %s, %s, is made by its user %s, and only root makes files in %s; set chown-socket = %s:www-data, so that root makes it'
+                    % (option, options[option], options['uid'], RUN_DIR, options['uid'])
+                ]
         return [
             'its %s, %s, is made by its user %s, and only root makes files in %s; the place for that is %s/%s/%s'
             % (option, path, options['uid'], RUN_DIR, _files.OWN_DIRS, split_extension(filename)[0], os.path.basename(path))
             for option, path in sorted(options.items())
             if option in ('master-fifo', 'stats', 'stats-server') and os.path.dirname(os.path.normpath(path)) == RUN_DIR
         ]
+
+    def exposed(self, filename, text=None):
+        """Where root would open or make something for a vassal in a directory of others, in which they can have it do that elsewhere.
+
+        Two lists of sentences: of what its own file, or the text that it would get, says, and of the rest.
+        """
+        self.read([(filename, text)])
+        options, opened = self._readings[filename, text][1], self._readings[filename, text][3]
+        emperor = credentials(self.emperor) if self.emperor else None
+        if is_set(self.settings, 'emperor-tyrant') or emperor and emperor[0] or options.get('uid') in (None, 'root', '0'):
+            # nothing is done as root, or all is
+            return [], []
+        told = set((option, value) for option, value, dummy in opened)
+        opened = opened + [(option, value, False) for option, value in sorted(options.items()) if option in OPENS and (option, value) not in told]
+        result = [], []
+        for option, value, own in opened:
+            path = path_of(option, value) if option in AS_ROOT or options.get('chown-socket') else None
+            found = path and _files.open_above(path)
+            # of RUN_DIR it is said once
+            if found and found[0] != RUN_DIR:
+                sentence = 'uWSGI is still root when it opens its %s, %s, and %s is not for root alone: %s. An application becomes root by that; keep it in %s' % (
+                    option, path, found[0], found[1], '/var/log/uwsgi' if option.startswith('log') else RUN_DIR
+                )  # fmt: skip
+                if sentence not in result[not own]:
+                    result[not own].append(sentence)
+        return result
 
     def read(self, files, strict=True):
         """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.
@@ -485,7 +529,8 @@ class Host(object):
                 wrong, options = self._judge(text, look, results.get(id(look), (0, '', {})), strict)
                 if lacks_mapping(filename, (_read('%s/%s' % (directory, filename)) or b'') if text is None else text):
                     wrong.append(NO_MAPPING)
-                self._readings[filename, text] = wrong, options, _native(found.tell())
+                opened = [tuple(_native(pair)) + (own,) for pair, own in ((one[:2], one[2]) for one in found.opened)]
+                self._readings[filename, text] = wrong, options, _native(found.tell()), opened
         finally:
             staging.clear()
 
@@ -749,6 +794,23 @@ class Host(object):
             if not conversation.problem:
                 break
         return conversation
+
+    def close_socket(self, filename):
+        """Removes the socket that a vassal which was stopped leaves behind. Returns a sentence if somebody goes on to listen there, or None."""
+        path = self.usual_socket(filename)
+        found = listener(path)
+        if found and (found == self.emperor or (process(found) or (None,))[0] == self.emperor):
+            # another vassal has that socket, too
+            return None
+        left = holders(path) if found is not None else []
+        try:
+            os.unlink(path)
+        except OSError:
+            return None
+        return None if found is None else (
+            'its master has ended, but what it started still listens on %s, which was removed, so that nobody can connect any more. '
+            'Look at it and end it: %s' % (path, 'process ' + ', '.join(map(str, left)) if left else 'systemctl status ' + self.unit)
+        )
 
     def lost_socket(self, filename):
         """Whether a vassal's configuration names the socket of the layout, and that is not there."""
@@ -1052,7 +1114,12 @@ class Host(object):
         if reason:
             return path, lines, reason
         unit = self.journal_of(filename)
-        rc, out, dummy = self.run_command(['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit])
+        command = ['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit]
+        user = self.identity(filename)[0]
+        if user is not None:
+            # another application may write lines to the journal, too, and for systemd they come from the same unit
+            command += ['_UID=%d' % one for one in sorted(set([0, user]))]
+        rc, out, dummy = self.run_command(command)
         # what _units.why() has said is there, too
         journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         journal = self.hide(filename, journal)

@@ -14,6 +14,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -25,6 +26,7 @@ import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 # The runtime directory: uWSGI opens sockets and pidfiles there, as root.
@@ -37,6 +39,8 @@ STATE_DIR = '/run/uwsgi-vassal'
 STAGE = '/run/uwsgi-vassal.'
 # The endings of temporary files beside a vassal's file and beside its link; the Emperor takes neither for a vassal.
 NEW, LINK = '.new', '.link'
+# How many seconds it may take to remove a directory of an application's.
+REMOVAL = 20
 # Seconds between two attempts to take the lock.
 ATTEMPT = 0.05
 # How many seconds a run waits for the lock before it says for whom.
@@ -65,6 +69,32 @@ def open_to(found):
     return None
 
 
+def open_above(path):
+    """(directory, who else) of the first directory on the way to a file in which others than root may replace what leads there, or None.
+
+    In a directory like /tmp, which is root's and sticky, nobody replaces what is root's, and Debian's kernels follow no link of another there.
+    """
+    way, steps, links = '/', path.split('/'), 0
+    while steps:
+        step = steps.pop(0)
+        if step in ('', '.'):
+            continue
+        found = os.lstat(way)
+        sticky = found.st_mode & stat.S_ISVTX and found.st_uid == 0
+        if open_to(found) and not sticky:
+            return way, open_to(found)
+        here = os.path.dirname(way) if step == '..' else os.path.join(way, step)
+        if os.path.islink(here) and links < 40:
+            links += 1
+            steps = os.readlink(here).split('/') + steps
+            way = '/' if os.path.isabs(os.readlink(here)) else way
+        elif not os.path.isdir(here):
+            break
+        else:
+            way = here
+    return None
+
+
 def remove(path):
     """Removes a file, or whatever else is there by its name; nothing is followed."""
     try:
@@ -74,10 +104,27 @@ def remove(path):
             return
         if not os.path.isdir(path) or os.path.islink(path):
             raise
-        # What is below may be an application's, which can put a link in the place of a directory meanwhile: rm sees to that, and
-        # Python 2.7 does not.
-        if subprocess.call(['rm', '-rf', '--', path]):  # pylint: disable=ansible-bad-function
-            raise
+        _remove_tree(path)
+
+
+def _remove_tree(path):
+    """Removes a directory in which others may make files; raises VassalError if they go on to."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        # from here on nobody else comes in
+        os.fchown(descriptor, os.geteuid(), os.getegid())
+        os.fchmod(descriptor, 0o700)
+    finally:
+        os.close(descriptor)
+    # Somebody inside can put a link in the place of a directory meanwhile: rm sees to that, and Python 2.7 does not.
+    command = ['timeout', '-k', '1', str(REMOVAL), 'rm', '-rf', '--', path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # pylint: disable=ansible-bad-function
+    said = visible_lines(to_native(process.communicate()[0], errors='surrogate_or_replace'))
+    if process.returncode:
+        raise VassalError(
+            '%s can not be removed (%s). If a process goes on to write there, end that one, and try again.'
+            % (visible(path), said[-1] if said else 'it took longer than %d s' % REMOVAL)
+        )
 
 
 def access(path):
@@ -103,13 +150,23 @@ def set_access(path, wanted):
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def naming(path):
+    """Has an error say which file it is about, as that of a write to a full disk does not."""
+    try:
+        yield
+    except (IOError, OSError) as error:
+        error.filename = error.filename or path
+        raise
+
+
 def place(path, text, wanted, mtime=None):
     """Writes a file beside its place and renames it. No other user may read it for a moment."""
     temporary = '%s/.%s%s' % (os.path.dirname(path), os.path.basename(path), NEW)
     remove(temporary)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, 'wb') as handle:
+        with naming(temporary), os.fdopen(descriptor, 'wb') as handle:
             os.fchown(handle.fileno(), *wanted[1:])
             os.fchmod(handle.fileno(), wanted[0])
             handle.write(text)
@@ -195,11 +252,12 @@ class Files(object):
     def delete_all(self, filename):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
         name = split_extension(filename)[0]
-        self.delete(filename)
-        self.write_env(filename, None)
+        # last its file, so that the next run sees that there is something to remove
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             remove('%s/%s.%s' % (RUN_DIR, name, ending))
         remove('%s/%s' % (OWN_DIRS, name))
+        self.write_env(filename, None)
+        self.delete(filename)
 
     # the lock
 
@@ -232,8 +290,13 @@ class Files(object):
                 tell('waiting for %s, which holds %s.' % (_holder(descriptor), path))
                 tell = None
             sleep(min(ATTEMPT, timeout))
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, ('%d %d\n' % (os.getpid(), time.time())).encode())
+        try:
+            with naming(path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, ('%d %d\n' % (os.getpid(), time.time())).encode())
+        except OSError as error:
+            os.close(descriptor)
+            raise VassalError('%s. Nothing was changed.' % to_native(error))
         self._sweep()
         return descriptor
 
@@ -281,7 +344,7 @@ class Files(object):
         """
         path = self._mark(filename)
         _make_dir(os.path.dirname(path), 0o700)
-        with open(path + NEW, 'w') as handle:
+        with naming(path + NEW), open(path + NEW, 'w') as handle:
             handle.write(''.join('%s\n' % word for word in [mode] + ['%d %d' % one for one in processes]))
         os.rename(path + NEW, path)
 

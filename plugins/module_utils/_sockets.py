@@ -17,13 +17,20 @@ __metaclass__ = type
 import errno
 import json
 import os
+import re
 import socket
 import struct
+import time
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 
+_monotonic = getattr(time, 'monotonic', time.time)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 _ENOUGH = 4096  # bytes of an answer
+# How much a stats socket may say, in bytes, and within how many seconds. An Emperor says some hundred bytes of each vassal, and a
+# vassal a thousand of each worker.
+_STATS = 1 << 23
+_STATS_TIME = 5.0
 # A ping in the uwsgi protocol: a message without variables for a plugin that is part of uWSGI's core; the answer is a message, too.
 PING = struct.pack('<BHB', 100, 0, 0)
 
@@ -47,6 +54,44 @@ def _listener(connection):
     if connection.family != socket.AF_UNIX:
         return 0
     return struct.unpack('3i', connection.getsockopt(socket.SOL_SOCKET, getattr(socket, 'SO_PEERCRED', 17), 12))[0]
+
+
+def listener(path):
+    """The PID that called listen() on a socket, 0 where somebody listens and is not told, None where nobody does."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.connect(path)
+        return _listener(connection)
+    except (IOError, OSError) as error:
+        # a full queue is somebody's
+        return 0 if error.errno in _UNDER_WAY else None
+    finally:
+        connection.close()
+
+
+def holders(path):
+    """The PIDs of the processes that hold a UNIX socket of that path open and listen, as far as /proc shows them."""
+    with open('/proc/net/unix', 'rb') as handle:
+        lines = [line.rstrip(b'\n').split(None, 7) for line in handle]
+    # the fourth word has the bit of a socket that listens, the seventh is the inode
+    wanted = set('socket:[%s]' % to_native(line[6]) for line in lines if line[7:] == [to_bytes(path)] and line[3] == b'00010000')
+    found = set()
+    for pid in [entry for entry in os.listdir('/proc') if entry.isdigit()] if wanted else []:
+        directory = '/proc/%s/fd' % pid
+        try:
+            entries = os.listdir(directory)
+        except OSError:
+            # it has ended, or it is hidden
+            continue
+        for entry in entries:
+            try:
+                if os.readlink('%s/%s' % (directory, entry)) in wanted:
+                    found.add(int(pid))
+            except OSError:
+                # it has been closed
+                continue
+    return sorted(found)
 
 
 class Conversation(object):
@@ -117,8 +162,8 @@ class Conversation(object):
     @property
     def status(self):
         """The HTTP status of the answer, None where it is none."""
-        words = self.answer.split(b'\r\n', 1)[0].split(None, 2)
-        return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+        found = re.match(b'\\S+ +([0-9]{3})(?![0-9])', self.answer)
+        return int(found.group(1)) if found else None
 
 
 def get_request(path, host):
@@ -138,30 +183,38 @@ def get_request(path, host):
 
 
 def read_stats(address, pid):
-    """The JSON document of a stats socket of the process, None where there is none that is its own. Waits up to 5 s."""
+    """The JSON document of a stats socket of the process, None where there is none that is its own, or it says too much or too slowly."""
     try:
         connection, target = _open(address)
     except (IOError, OSError, ValueError):
         return None
+    end = _monotonic() + _STATS_TIME
     try:
-        connection.settimeout(5)
+        connection.settimeout(_STATS_TIME)
         connection.connect(target)
         if _listener(connection) not in (0, pid):
             return None
-        data = b''
+        data, size = [], 0
         while True:
             part = connection.recv(65536)
             if not part:
                 break
-            data += part
+            data.append(part)
+            size += len(part)
+            left = end - _monotonic()
+            if size > _STATS or left <= 0:
+                return None
+            connection.settimeout(left)
     except (IOError, OSError):
         return None
     finally:
         connection.close()
+    data = b''.join(data)
     if data.startswith(b'HTTP') and b'\r\n\r\n' in data:
         data = data.split(b'\r\n\r\n', 1)[1]
     try:
         stats = json.loads(to_text(data, errors='surrogate_or_replace'))
-    except ValueError:
+    except (ValueError, RuntimeError):
+        # brackets in brackets are too deep for Python at some point
         return None
     return stats if isinstance(stats, dict) and stats.get('pid') == pid else None

@@ -163,7 +163,12 @@ class Systemd(Host):
         self.remove_link(filename)
         self.order(filename, 'disable', 'stop', 'reset-failed')
 
+    def close_socket(self, dummy):
+        """The socket is systemd's, which also ends what an application leaves behind."""
+
     def remove(self, filename):
+        # the master has ended, but other processes of the unit may not have yet
+        self.run_command(['systemctl', '-q', 'stop', self.journal_of(filename)])
         super(Systemd, self).remove(filename)
         self.order(filename, 'reset-failed')
         self.wake()

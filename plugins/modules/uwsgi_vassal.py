@@ -581,7 +581,11 @@ def carry_out(module, params, host, wanted):
         bring_about(host, jobs, params['timeout'], params['wait'])
         for job, wish in zip(jobs, wanted):
             if wish.state == 'absent' and not job.failure:
-                host.remove(job.filename)
+                try:
+                    host.remove(job.filename)
+                except VassalError as error:
+                    job.fail('it was not removed')
+                    job.explained = '%s: %s' % (to_native(job.name), to_native(error))
     elif params['wait']:
         lint(host, jobs)
     results = []

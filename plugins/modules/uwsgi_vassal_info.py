@@ -165,11 +165,15 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
 
 
+# uWSGI counts a worker's requests in 64 bits.
+MANY = 1 << 64
+
+
 def count_requests(stats):
     """The requests of all workers, None where the document has no such numbers: it is the application's own."""
     workers = stats.get('workers')
     counts = [worker.get('requests') for worker in workers if isinstance(worker, dict)] if isinstance(workers, list) else []
-    return sum(counts) if counts and all(isinstance(count, int) for count in counts) else None
+    return sum(counts) if counts and all(type(count) is int and 0 <= count < MANY for count in counts) else None
 
 
 def describe(host, situation, view):

@@ -12,6 +12,8 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import json
+
 import conftest
 import pytest
 
@@ -160,6 +162,178 @@ def test_an_applications_own_directory_is_its_users(attacked):
 def test_a_fifo_where_only_root_makes_files_is_refused_before_anything_is_changed(attacked):
     result = attacked.drive(name='own', config={'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'master-fifo': '/run/uwsgi/%n.fifo'})
     assert result['failed'] and not result['changed'] and '/run/uwsgi/app/own/' in result['msg'], result
+
+
+def own(**options):
+    """The configuration of an application whose user is games."""
+    return dict({'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'uid': 'games'}, **dict((k.replace('_', '-'), v) for k, v in options.items()))
+
+
+@pytest.fixture
+def guest(attacked):
+    """A directory of games', for an application `own` of it, both gone afterwards."""
+    attacked.check('install -d -o games -g games /srv/games')
+    yield '/srv/games'
+    attacked.check('pkill -u games -f /srv/games/; rm -rf /srv/games')
+    attacked.drive(name='own', state='absent')
+
+
+def test_nothing_of_an_applications_environment_is_run_as_root_at_its_start(attacked, guest):
+    names = 'chgrp chmod chown cat id install ln mkdir mkfifo rm rmdir sh stat test true'.split()
+    attacked.check(
+        "printf '#!/bin/sh\n[ $(/usr/bin/id -u) != 0 ] || /usr/bin/touch /etc/zz-created\n' > /srv/games/evil; chmod 755 /srv/games/evil; "
+        'cd /srv/games; for name in %s; do ln -s evil $name; done; chown -h games *' % ' '.join(names)
+    )
+    before = untouched(attacked)
+    for env in dict(PATH='/srv/games'), dict(PATH='/srv/games', BASH_ENV='/srv/games/evil', ENV='/srv/games/evil'):
+        for state in 'restarted', 'reloaded', 'disabled':
+            result = attacked.drive(name='own', config=own(master_fifo='/run/uwsgi/app/%n/fifo'), env=env, state=state)
+            assert not result['failed'], result
+    assert untouched(attacked) == before
+
+
+@pytest.mark.parametrize(
+    'option, path',
+    [('pidfile', 'pid'), ('logto', 'log'), ('logto2', 'log'), ('http-socket', 'socket'), ('socket', ['/run/uwsgi/%n.socket', '/srv/games/socket'])],
+)
+def test_root_opens_nothing_where_an_application_could_put_a_link(attacked, guest, option, path):
+    config = own(**{option: path if isinstance(path, list) else '/srv/games/' + path})
+    result = attacked.drive(name='own', config=config)
+    assert result['failed'] and not result['changed'] and '/srv/games is not for root alone: it belongs to user 5' in result['msg'], result
+    # by hand it was written already: then a restart warns
+    lines = ''.join('%s = %s\n' % (key, one) for key, value in config.items() for one in (value if isinstance(value, list) else [value]))
+    attacked.check('printf "[uwsgi]\n%s" > /etc/uwsgi/apps-available/own.ini' % lines.replace('%', '%%'))
+    assert '/srv/games is not for root alone' in told(dict(name='own', state='restarted'))
+
+
+def told(arguments, module='uwsgi_vassal'):
+    """What a call says, with its warnings."""
+    return conftest.call(['ansible', HOST, '-b', '-m', module, '-a', json.dumps(arguments)])[1].replace('\n', ' ')
+
+
+def test_a_socket_elsewhere_is_made_by_the_application_itself(attacked, guest):
+    result = attacked.drive(name='own', config=own(socket='/srv/games/socket'))
+    assert not result['failed'] and attacked.check('stat -c %U:%G /srv/games/socket') == 'games:games', result
+
+
+STATS = """
+import os, socket, sys, time
+path, kind = sys.argv[1:]
+if os.fork():
+    os._exit(0)
+os.setsid()
+try:
+    os.unlink(path)
+except OSError:
+    pass
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(path)
+listener.listen(16)
+while True:
+    connection = listener.accept()[0]
+    try:
+        if kind == "drip":
+            while True:
+                connection.sendall(b" ")
+                time.sleep(0.2)
+        elif kind == "flood":
+            while True:
+                connection.sendall(b" " * 65536)
+        else:
+            connection.sendall(b"[" * 1000000)
+    except (IOError, OSError):
+        pass
+    connection.close()
+"""
+
+
+@pytest.mark.parametrize('kind', ['drip', 'flood', 'deep'])
+def test_an_applications_own_stats_hold_up_no_look(attacked, guest, kind):
+    """The application's own code says them, as its worker: so they are its own, for the kernel."""
+    program = STATS.replace('if os.fork():\n    os._exit(0)\nos.setsid()\n', '').replace('import os, socket, sys, time', 'import os, socket, sys, threading, time')
+    before, after = program.replace('sys.argv[1:]', '"/run/uwsgi/app/own/stats", "%s"' % kind).split('while True:', 1)
+    loop = 'while True:' + after
+    code = before + 'def serve():\n' + ''.join('    %s\n' % line for line in loop.splitlines()) + 'threading.Thread(target=serve, daemon=True).start()\n'
+    code += 'def application(env, start):\n    start("200 OK", [])\n    return [b"x"]\n'
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % code)
+    # without a master the process that the Emperor starts is the one that listens
+    config = own(wsgi_file='/srv/games/own.py', enable_threads='true', master='false', workers='1', master_fifo='/run/uwsgi/app/%n/fifo')
+    attacked.drive(name='own', config=dict(config, stats='/run/uwsgi/app/own/other'))
+    attacked.check('sed -i "s,app/own/other,app/own/stats," /etc/uwsgi/apps-available/own.ini')
+    result = conftest.ad_hoc('uwsgi_vassal_info', dict(name='own'), hosts=(HOST,))[HOST]
+    assert not result['failed'] and result['vassals'][0]['requests'] is None, result
+
+
+ORPHAN = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(0)
+def application(env, start):
+    start("200 OK", [])
+    return [b"x"]
+"""
+
+
+def test_who_goes_on_to_listen_when_an_application_is_disabled_is_cut_off_and_told(attacked, guest):
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % ORPHAN)
+    assert not attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'))['failed']
+    said = told(dict(name='own', state='disabled'))
+    left = attacked.check('pgrep -u games -P 1 -x "uwsgi|uwsgi-core" || true').split()
+    try:
+        assert 'CHANGED' in said and attacked.run('test -e /run/uwsgi/own.socket').rc == 1, said
+        if not conftest.BY_SYSTEMD:
+            assert left and 'still listens on /run/uwsgi/own.socket' in said and 'process ' + left[0] in said, said
+    finally:
+        attacked.run('kill -KILL %s' % ' '.join(left))
+
+
+def test_the_removal_of_an_application_ends_though_somebody_writes(attacked, guest):
+    assert not attacked.drive(name='own', config=own(master_fifo='/run/uwsgi/app/%n/fifo'))['failed']
+    writer = (
+        "cd /run/uwsgi/app/own; mkdir -p d; cd d; i=0; while [ -e /srv/games/go ]; do i=$((i+1)); : > f$i; done"
+    )
+    attacked.check('touch /srv/games/go')
+    assert attacked.as_user('games', "nohup sh -c '%s' /srv/games/ > /dev/null 2>&1 &" % writer).rc == 0
+    attacked.check('for i in $(seq 100); do [ -e /run/uwsgi/app/own/d/f100 ] && exit; sleep 0.1; done; exit 1')
+    result = attacked.drive(name='own', state='absent')
+    if result['failed']:
+        assert '/run/uwsgi/app/own can not be removed' in result['msg'], result
+    attacked.check('rm /srv/games/go')
+    result = attacked.drive(name='own', state='absent')
+    assert not result['failed'] and attacked.run('test -e /run/uwsgi/app/own').rc == 1, result
+
+
+FORGER = """
+import socket, threading, time
+def forge():
+    journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for dummy in range(600):
+        for line in "%s".split("\\n"):
+            journal.sendto(b"MESSAGE=" + line.encode() + b"\\n", "/run/systemd/journal/socket")
+        time.sleep(0.05)
+threading.Thread(target=forge, daemon=True).start()
+def application(env, start):
+    start("200 OK", [])
+    return [b"x"]
+"""
+
+
+def test_another_application_puts_no_words_into_the_mouth_of_one_that_dies(attacked, guest):
+    """games writes to the journal what looks like a start of an application of www-data's, from within the same unit."""
+    code = FORGER % 'getting INI configuration from other.ini\\nRuntimeError: forged'
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % code)
+    try:
+        # what dies before its log is open has only the journal
+        config = {'plugin': conftest.PLUGIN, 'wsgi-file': '/srv/hello/hello.py', 'logto': '/nonexistent/log'}
+        attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py', enable_threads='true', lazy_apps='true'))
+        attacked.check('for i in $(seq 100); do journalctl -q -u "uwsgi*" | grep -q "RuntimeError: forged" && exit; sleep 0.1; done; exit 1')
+        result = attacked.drive(name='other', config=config)
+        assert result['failed'] and 'forged' not in result['msg'] and '/nonexistent/log' in result['msg'], result
+    finally:
+        attacked.drive(name='other', state='absent')
 
 
 def test_no_user_holds_up_the_management_of_a_host(attacked):

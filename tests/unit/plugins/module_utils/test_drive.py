@@ -59,6 +59,7 @@ class FakeHost(object):
         self.stuck = None  # why its link can't be removed
         self.unborn = False  # whether the Emperor has not heard of it yet
         self.masked = False  # whether its process calls itself what its Emperor is called
+        self.left = None  # what is said of a process that it leaves behind
         self.on_demand = None  # the socket on which the Emperor waits where no process runs
 
     def clock(self):
@@ -87,6 +88,9 @@ class FakeHost(object):
         if self.unborn:
             return View(pids, {'a.ini': {'accepting': 0, 'last_accepting': 0}}, {}, waiting)
         return View(pids, None, {'a.ini': self.attempts} if self.attempts else {}, waiting)
+
+    def close_socket(self, filename):
+        return self.left
 
     def knock(self, address):
         self.did.append(('knock', address))
@@ -411,6 +415,13 @@ def test_a_stop_asks_before_it_unlinks_and_is_done_when_no_process_is_left(proce
     host = FakeHost([(0, (10, [11], True)), (1.0, (10, [], False)), (2.0, (None, [], False))], **host)
     job = run(host, processes, Situation('a', **UP), 'disabled')
     assert job.failure is None and 2.0 <= job.elapsed < 2.1 and host.acts() == did
+
+
+def test_what_a_stopped_vassal_leaves_behind_is_told(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False))])
+    host.left = 'somebody still listens'
+    job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert job.failure is None and job.warnings == ['a: somebody still listens.']
 
 
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):

@@ -31,6 +31,7 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     host.unit = 'uwsgi.service'
     host.emperor = None
     host.run_command = lambda argv: (0, '\n'.join(JOURNAL), '')
+    host.identity = lambda filename: (None, None)
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.story('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
 
@@ -45,6 +46,7 @@ def teller(tmp_path, lines, age):
     result.unit = 'uwsgi.service'
     result.emperor = os.getpid()
     result.run_command = lambda argv: (0, '', '')
+    result.identity = lambda filename: (None, None)
     result.log_path = lambda filename: str(log)
     return result
 
@@ -80,6 +82,15 @@ def test_what_the_journal_says_is_shown_as_data(tmp_path):
     said = JOURNAL[0] + '\nRuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n'
     host.run_command = lambda argv: (0, said, '')
     assert host.story('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
+
+
+def test_of_the_journal_only_what_root_and_the_applications_user_said_counts(tmp_path):
+    host = teller(tmp_path, [], 0)
+    host.identity = lambda filename: (1000, 1000)
+    asked = []
+    host.run_command = lambda argv: asked.append(argv) or (0, '', '')
+    host.story('a.ini', time.time())
+    assert asked[0][-4:] == ['-u', 'uwsgi.service', '_UID=0', '_UID=1000']
 
 
 def test_commands_that_run_at_once_are_told_apart(tmp_path):
@@ -235,3 +246,65 @@ def test_the_groups_of_a_process_are_known():
     uid, groups = _emperor.credentials(os.getpid())
     assert (uid, groups[0]) == (os.geteuid(), os.getegid())
     assert set(os.getgroups()) <= set(groups)
+
+
+@pytest.fixture
+def exposing(host, monkeypatch):
+    """What host.exposed() says of a text, by options, where /srv and what is below are not for root alone."""
+    monkeypatch.setattr(_files, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith('/srv/') else None)
+    monkeypatch.setattr(_emperor, 'credentials', lambda pid: None)
+    host.settings = {}
+
+    def exposed(text, **options):
+        known = {'uid': 'alice'}
+        known.update((key.replace('_', '-'), value) for key, value in options.items())
+        monkeypatch.setattr(host, '_get', lambda commands, dummy: [(0, '', known) for one in commands])
+        host._readings.clear()
+        own, others = host.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
+        assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
+        return [[sentence.partition('opens its ')[2].split(',')[0] for sentence in part] for part in (own, others)]
+
+    return exposed
+
+
+@pytest.mark.parametrize(
+    'line', ['logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid', 'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log']
+)
+def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
+    assert exposing(line) == [[line.split()[0]], []]
+    # nobody else is there, or nobody but root
+    assert exposing(line, uid='root') == exposing(line.replace('/srv', '/var')) == exposing('x = 1') == [[], []]
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['socket = /srv/a.socket', 'http-socket = /srv/a.socket,1', 'logto2 = /srv/a.log', 'pidfile2 = /srv/a.pid', 'cache2 = name=x,store=/srv/a.cache'],
+)
+def test_what_root_would_open_for_the_sake_of_chown_socket_is_told(exposing, line):
+    assert exposing(line, chown_socket='alice:www-data') == [[line.split()[0]], []]
+    assert exposing(line) == [[], []]
+
+
+def test_each_of_an_options_values_is_looked_at(exposing):
+    lines = 'socket = /run/uwsgi/a.socket\nsocket = 127.0.0.1:3031\nsocket = /srv/a.socket\nsocket = /srv/b.socket'
+    assert exposing(lines, chown_socket='alice', socket='/run/uwsgi/a.socket')[0] == ['socket', 'socket']
+
+
+def test_what_is_not_in_the_vassals_own_file_is_told_apart(exposing):
+    assert exposing('logto = %(place)/a.log', logto='/srv/a.log') == [[], ['logto']]
+
+
+@pytest.mark.parametrize('uid', ['0', '1000', '99999999999999999999'])
+def test_a_user_is_given_by_name_where_the_defaults_need_the_name(uid):
+    assert 'is a number, %s' % uid in _emperor.Host._unfit('a.ini', {'uid': uid, 'gid': '0', 'vassal-group': uid})[0]
+    assert _emperor.Host._unfit('a.ini', {'uid': uid, 'gid': '0'}) == []
+
+
+def test_a_socket_where_only_root_makes_files_wants_a_chown_socket(monkeypatch):
+    monkeypatch.setattr(_emperor.os.path, 'isdir', lambda path: True)
+    monkeypatch.setattr(_emperor.os, 'lstat', lambda path: os.stat('/'))
+    monkeypatch.setattr(_emperor, '_id', lambda value, find: 1000)
+    options = {'uid': 'alice', 'socket': '/run/uwsgi/b.socket'}
+    assert 'set chown-socket = alice:www-data' in _emperor.Host._unfit('a.ini', options)[0]
+    assert _emperor.Host._unfit('a.ini', dict(options, **{'chown-socket': 'alice'})) == []
+    assert _emperor.Host._unfit('a.ini', dict(options, socket='/srv/b.socket')) == []

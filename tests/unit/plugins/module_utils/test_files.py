@@ -6,6 +6,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import errno
 import os
 import stat
 
@@ -146,3 +147,71 @@ def test_a_change_is_noted_until_it_is_taken_up(files):
 )
 def test_a_directory_is_open_to_others_than_root_by_owner_and_mode(mode, uid, gid, wanted):
     assert _files.open_to(os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))) == wanted
+
+
+@pytest.mark.parametrize(
+    'made, path, open_at',
+    [
+        (['d 0755'], 'd/log', None),
+        (['d 0777'], 'd/log', 'd'),
+        (['d 0777', 'd/e 0755'], 'd/e/log', 'd'),
+        (['d 0755', 'd/e 0777'], 'd/e/log', 'd/e'),
+        (['d 1777'], 'd/log', None),
+        (['d 0777'], 'gone/log', None),
+        (['d 0777', 'link -> d'], 'link/log', 'd'),
+        (['d 0777', 'd/e 0755', 'link -> d/e'], 'link/log', 'd'),
+        (['d 0755', 'e 0777', 'd/log -> ../e/log'], 'd/log', 'e'),
+        (['loop -> loop'], 'loop/log', None),
+    ],
+)
+def test_a_directory_of_others_is_found_on_the_way_to_a_file(tmp_path, monkeypatch, made, path, open_at):
+    for one in made:
+        name, arrow, target = one.partition(' -> ')
+        if arrow:
+            (tmp_path / name).symlink_to(target)
+        else:
+            name, mode = one.split()
+            (tmp_path / name).mkdir()
+            (tmp_path / name).chmod(int(mode, 8))
+    # what is above the test's own directory is this machine's
+    judge, own = _files.open_to, os.lstat(str(tmp_path)).st_ino
+    below = set(os.lstat(os.path.join(at, name)).st_ino for at, names, dummy in os.walk(str(tmp_path)) for name in names) | set([own])
+    monkeypatch.setattr(_files, 'open_to', lambda found: judge(found) if found.st_ino in below else None)
+    found = _files.open_above(str(tmp_path / path))
+    assert (found and os.path.relpath(found[0], str(tmp_path))) == open_at
+
+
+def test_a_directory_that_can_not_be_removed_is_named_with_what_was_seen(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    (tmp_path / 'rm').write_text(u'#!/bin/sh\necho "rm: cannot remove: Directory not empty" >&2; exit 1\n')
+    (tmp_path / 'rm').chmod(0o755)
+    (tmp_path / 'own').mkdir()
+    with pytest.raises(VassalError) as error:
+        _files.remove(str(tmp_path / 'own'))
+    assert str(tmp_path / 'own') in str(error.value) and 'Directory not empty' in str(error.value)
+    assert stat.S_IMODE((tmp_path / 'own').stat().st_mode) == 0o700
+
+
+def test_the_removal_of_a_directory_takes_no_longer_than_it_may(tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, 'REMOVAL', 0.1)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+    (tmp_path / 'rm').write_text(u'#!/bin/sh\nexec sleep 60\n')
+    (tmp_path / 'rm').chmod(0o755)
+    (tmp_path / 'own').mkdir()
+    with pytest.raises(VassalError) as error:
+        _files.remove(str(tmp_path / 'own'))
+    assert 'longer than' in str(error.value)
+
+
+def test_an_error_of_a_full_disk_names_the_file(files, tmp_path, monkeypatch):
+    def full(*dummy):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(_files.os, 'fchmod', full)
+    with pytest.raises(OSError) as error:
+        files.write('a.ini', b'[uwsgi]\n', 1)
+    assert str(tmp_path / 'available' / '.a.ini.new') in str(error.value)
+    monkeypatch.setattr(_files.os, 'ftruncate', full)
+    with pytest.raises(VassalError) as error:
+        files.lock(0)
+    assert str(tmp_path / 'state' / 'lock') in str(error.value) and 'Nothing was changed' in str(error.value)

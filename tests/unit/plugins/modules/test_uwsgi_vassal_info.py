@@ -15,6 +15,9 @@ from ansible_collections.uwsgi.emperor.plugins.modules.uwsgi_vassal_info import 
     [
         ({'workers': [{'requests': 2}, {'requests': 3}]}, 5),
         ({'workers': [{'requests': 2}, {'requests': 'many'}]}, None),
+        ({'workers': [{'requests': 10**8000}]}, None),
+        ({'workers': [{'requests': -1}]}, None),
+        ({'workers': [{'requests': True}]}, None),
         ({'workers': 'none'}, None),
         ({'workers': ['none']}, None),
         ({}, None),
