@@ -110,7 +110,7 @@ options:
     type: raw
   owner:
     description:
-      - The user that owns the application's file, see O(mode).
+      - The user that owns the application's file, see O(mode). uWSGI reads the file as root, so who may write to it may become root.
     type: str
   group:
     description:
