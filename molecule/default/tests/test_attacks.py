@@ -217,45 +217,40 @@ def test_a_socket_elsewhere_is_made_by_the_application_itself(attacked, guest):
 
 
 STATS = """
-import os, socket, sys, time
-path, kind = sys.argv[1:]
-if os.fork():
-    os._exit(0)
-os.setsid()
-try:
-    os.unlink(path)
-except OSError:
-    pass
-listener = socket.socket(socket.AF_UNIX)
-listener.bind(path)
-listener.listen(16)
-while True:
-    connection = listener.accept()[0]
-    try:
-        if kind == "drip":
-            while True:
-                connection.sendall(b" ")
-                time.sleep(0.2)
-        elif kind == "flood":
-            while True:
-                connection.sendall(b" " * 65536)
-        else:
-            connection.sendall(b"[" * 1000000)
-    except (IOError, OSError):
-        pass
-    connection.close()
+import os, socket, threading, time
+def answer(connection):
+    while "KIND" == "drip":
+        connection.sendall(b" ")
+        time.sleep(0.2)
+    while "KIND" == "flood":
+        connection.sendall(b" " * 65536)
+    connection.sendall(b"[" * 1000000)
+def serve():
+    if os.path.exists("/run/uwsgi/app/own/stats"):
+        os.unlink("/run/uwsgi/app/own/stats")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("/run/uwsgi/app/own/stats")
+    listener.listen(16)
+    while True:
+        connection = listener.accept()[0]
+        try:
+            answer(connection)
+        except (IOError, OSError):
+            pass
+        connection.close()
+thread = threading.Thread(target=serve)
+thread.daemon = True
+thread.start()
+def application(env, start):
+    start("200 OK", [])
+    return [b"x"]
 """
 
 
 @pytest.mark.parametrize('kind', ['drip', 'flood', 'deep'])
 def test_an_applications_own_stats_hold_up_no_look(attacked, guest, kind):
     """The application's own code says them, as its worker: so they are its own, for the kernel."""
-    program = STATS.replace('if os.fork():\n    os._exit(0)\nos.setsid()\n', '').replace('import os, socket, sys, time', 'import os, socket, sys, threading, time')
-    before, after = program.replace('sys.argv[1:]', '"/run/uwsgi/app/own/stats", "%s"' % kind).split('while True:', 1)
-    loop = 'while True:' + after
-    code = before + 'def serve():\n' + ''.join('    %s\n' % line for line in loop.splitlines()) + 'threading.Thread(target=serve, daemon=True).start()\n'
-    code += 'def application(env, start):\n    start("200 OK", [])\n    return [b"x"]\n'
-    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % code)
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % STATS.replace('KIND', kind))
     # without a master the process that the Emperor starts is the one that listens
     config = own(wsgi_file='/srv/games/own.py', enable_threads='true', master='false', workers='1', master_fifo='/run/uwsgi/app/%n/fifo')
     attacked.drive(name='own', config=dict(config, stats='/run/uwsgi/app/own/other'))
@@ -314,7 +309,9 @@ def forge():
         for line in "%s".split("\\n"):
             journal.sendto(b"MESSAGE=" + line.encode() + b"\\n", "/run/systemd/journal/socket")
         time.sleep(0.05)
-threading.Thread(target=forge, daemon=True).start()
+thread = threading.Thread(target=forge)
+thread.daemon = True
+thread.start()
 def application(env, start):
     start("200 OK", [])
     return [b"x"]
