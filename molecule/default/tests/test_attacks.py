@@ -402,3 +402,29 @@ def test_a_run_that_is_killed_is_made_up_for_by_the_next(attacked, strace, state
         if not killed:
             break
     assert not killed
+
+
+# What a drop-in names for an application, and its user may write to: a module that Python loads when it starts, and programs.
+THEIRS = """
+mkdir -p /srv/theirs/bin /etc/systemd/system/uwsgi@hello.service.d
+echo 'import os; os.geteuid() or open("/etc/zz-created-by-python", "w").close()' > /srv/theirs/sitecustomize.py
+for name in systemctl journalctl timeout; do
+  printf '#!/bin/sh\\ntouch /etc/zz-created-by-%s; PATH=/usr/bin:/bin; exec %s "$@"\\n' $name $name > /srv/theirs/bin/$name
+done
+chmod 0755 /srv/theirs/bin/*
+chown -R games /srv/theirs
+printf '[Service]\\nEnvironment=PYTHONPATH=/srv/theirs PATH=/srv/theirs/bin:/usr/bin:/bin\\n' > /etc/systemd/system/uwsgi@hello.service.d/theirs.conf
+systemctl daemon-reload
+"""
+
+
+def test_the_environment_of_an_application_has_root_run_nothing_of_its_users(attacked):
+    before = untouched(attacked)
+    attacked.check('sh -ec %s', THEIRS)
+    try:
+        for verb in 'restart', 'reload', 'stop', 'start':
+            attacked.check('systemctl %s uwsgi@hello', verb)
+        assert attacked.site.get('hello')[0] == 200
+        assert untouched(attacked) == before
+    finally:
+        attacked.check('rm -r /srv/theirs /etc/systemd/system/uwsgi@hello.service.d; rm -f /etc/zz-created-*; systemctl daemon-reload')

@@ -116,3 +116,12 @@ def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_system
 def test_what_the_user_asks_for_is_not_left_out(tmp_path):
     hosts = {'uwsgi': 'Systemd=215\nuWSGI=2.0.7-debian'}
     assert 'hook-master-start' in render(tmp_path, DEFAULTS, hosts, emperor_defaults={'hook-master-start': 'print:hello'})['uwsgi']
+
+
+def test_the_program_of_the_units_heeds_no_variable_of_pythons(tmp_path):
+    first = {}
+    for major, executable in (2, '/usr/bin/python2.7'), (3, '/usr/bin/python3.13'):
+        facts = dict(python=dict(executable=executable, version=dict(major=major)))
+        render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', {'host': ''}, ansible_facts=facts, role_path=ROLE)
+        first[major] = (tmp_path / 'host').read_text(encoding='utf-8').split('\n')[0]
+    assert first == {2: '#!/usr/bin/python2.7 -Es', 3: '#!/usr/bin/python3 -I'}
