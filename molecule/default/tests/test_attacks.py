@@ -13,6 +13,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import json
+import re
 
 import conftest
 import pytest
@@ -428,3 +429,65 @@ def test_the_environment_of_an_application_has_root_run_nothing_of_its_users(att
         assert untouched(attacked) == before
     finally:
         attacked.check('rm -r /srv/theirs /etc/systemd/system/uwsgi@hello.service.d; rm -f /etc/zz-created-*; systemctl daemon-reload')
+
+
+# Names of files that are two for who takes a line for a name; the second one is that of a file in the directory in which root works.
+LEFT = ['/run/uwsgi/zz-x\nzz-precious', '/run/uwsgi/app/zz-x\nzz-precious']
+
+
+class Repaired(object):
+    """A host of an older release, on which applications left what they like, after a check and a run of the role."""
+
+    def __init__(self, attacked):
+        self.attacked = attacked
+        # a task works in this directory
+        self.beside = '%s/zz-precious' % conftest.call(['ansible', HOST, '-b', '-m', 'command', '-a', 'pwd'])[1].split()[-1]
+
+    def plant(self):
+        check, as_user = self.attacked.check, self.attacked.as_user
+        check('echo secret > %s', self.beside)
+        check('mkdir -p /run/uwsgi/app && chgrp www-data /run/uwsgi && chmod 2775 /run/uwsgi && chown www-data /run/uwsgi/app')
+        for path in LEFT:
+            assert as_user('www-data', 'touch %s', path).rc == 0
+        assert as_user('www-data', 'mkdir -p /run/uwsgi/app/zz-own /run/uwsgi/zz-tree/a; ln -s /root /run/uwsgi/zz-tree/a/root').rc == 0
+        assert self.attacked.python('www-data', LISTEN, '/run/uwsgi/zz-guest.socket').rc == 0
+
+    def run(self):
+        self.checked = self.play('--check')
+        self.after_check = self.left()
+        self.play()
+
+    def play(self, *options):
+        return conftest.playbook('uwsgi.emperor.site', dict(emperor_hosts=HOST), *options)
+
+    def left(self):
+        return self.attacked.check('find /run/uwsgi -mindepth 1 -print0').split('\0')
+
+    def clean(self):
+        self.attacked.check('rm -rf %s /run/uwsgi/zz-* /run/uwsgi/app/zz-*', self.beside)
+
+
+@pytest.fixture(scope='module')
+def repaired(attacked):
+    repaired = Repaired(attacked)
+    try:
+        repaired.plant()
+        repaired.run()
+        yield repaired
+    finally:
+        repaired.clean()
+
+
+def test_check_mode_tells_that_something_is_left_and_removes_nothing(repaired):
+    assert set(LEFT) <= set(repaired.after_check)
+    for task in 'Remove what root must not open in the runtime directory', 'Remove what is there beside these directories':
+        assert re.search(task + r'\] \*+\nchanged: ', repaired.checked), repaired.checked
+
+
+def test_what_applications_left_is_removed_by_its_whole_name(repaired, attacked):
+    left = repaired.left()
+    assert not set(LEFT + ['/run/uwsgi/zz-tree']) & set(left)
+    # those of applications that run since may be such a socket, and have such a directory
+    assert set(['/run/uwsgi/zz-guest.socket', '/run/uwsgi/app/zz-own']) <= set(left)
+    assert attacked.check('cat %s /root/precious', repaired.beside).split() == ['secret', 'secret']
+    assert attacked.check('stat -c "%U %a" /run/uwsgi /run/uwsgi/app').splitlines() == ['root 755'] * 2
