@@ -155,6 +155,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 AVAILABLE = '/etc/uwsgi/apps-available'
 ENABLED = '/etc/uwsgi/apps-enabled'
 INIT_SCRIPT = 'uwsgi.service'
+EMPEROR_UNIT = '/etc/systemd/system/uwsgi.service'
 RIVAL = 'uwsgi-emperor.service'
 RIVAL_INI = '/etc/uwsgi-emperor/emperor.ini'
 # The files that the init script starts (UWSGI_CONFFILE_TYPES in /usr/share/uwsgi/init/snippets).
@@ -181,7 +182,7 @@ class Migration(object):
     def gather(self):
         init_script = self._show(INIT_SCRIPT)
         rival = self._show(RIVAL)
-        daemons = find_daemons()
+        daemons = find_daemons(init_script)
         if daemons or init_script.get('ActiveState') == 'active' and '/generator' in init_script.get('FragmentPath', ''):
             self._gather_init_script(daemons)
         elif init_script.get('FragmentPath', '').startswith('/run/') and list(find_files(ENABLED)):
@@ -193,7 +194,7 @@ class Migration(object):
             self._gather_others()
 
     def _show(self, unit):
-        dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ActiveState', '-p', 'FragmentPath', unit])
+        dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ActiveState', '-p', 'ControlGroup', '-p', 'FragmentPath', unit])
         return dict(line.split('=', 1) for line in out.split('\n') if '=' in line)
 
     def _add(self, service, name, path, text, former, pid):
@@ -384,17 +385,53 @@ def find_files(directory):
                 yield path
 
 
-def find_daemons():
-    """The PIDs of the init script's masters by their application's name; told by their log, which the script gives them."""
+def find_daemons(service):
+    """The PIDs of the init script's masters by their application's name; told by their log, which the script gives them.
+
+    service: what systemd says of the script's service. The role uwsgi.emperor.emperor tells daemons in the same way (__emperor_daemons).
+    """
+    # where the service is the Emperor's, what its vassals call themselves is their word
+    group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR_UNIT else ''
     found = {}
     for entry in os.listdir('/proc'):
         if entry.isdigit():
             words = arguments(int(entry))
             for word, following in zip(words, words[1:]):
-                name = re.match(r'/var/log/uwsgi/app/(.+)\.log\Z', following)
-                if word == '--daemonize' and name and process(int(entry)):
+                name = re.match(r'/var/log/uwsgi/app/([^/]+)\.log\Z', following)
+                if word == '--daemonize' and name and process(int(entry)) and is_daemon('/proc/' + entry, following, group):
                     found[int(entry)] = name.group(1)
     return dict((name, pid) for pid, name in found.items() if (process(pid) or (0,))[0] not in found)
+
+
+def is_daemon(directory, log, group):
+    """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
+
+    Only root can open the log to write, which a daemon and its workers keep open, also after a reload; and only root can put a process
+    in the script's service, by which those count whose log has gone, or whose files root may not look at, as in a container.
+
+    directory: the process's own in /proc. group: the control group of the service, '' if that does not count.
+    """
+    if not (read_text(directory + '/comm') or '').startswith('uwsgi'):
+        return False
+    groups = [line.split(':', 2)[2] for line in (read_text(directory + '/cgroup') or '').split('\n') if line.count(':') > 1]
+    return bool(group) and group in groups or writes_to(directory, log)
+
+
+def writes_to(directory, path):
+    """Whether a process has a file open to write."""
+    try:
+        wanted = os.stat(path)
+        entries = ['%s/fd/%s' % (directory, number) for number in os.listdir(directory + '/fd')]
+    except OSError:
+        return False
+    for entry in entries:
+        try:
+            # the link's own mode says what the file is open for
+            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), wanted):
+                return True
+        except OSError:
+            pass
+    return False
 
 
 def naming(directory, without=()):

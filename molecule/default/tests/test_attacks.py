@@ -431,6 +431,17 @@ def test_the_environment_of_an_application_has_root_run_nothing_of_its_users(att
         attacked.check('rm -r /srv/theirs /etc/systemd/system/uwsgi@hello.service.d; rm -f /etc/zz-created-*; systemctl daemon-reload')
 
 
+# The name and the arguments of a daemon of Debian's init script, with all else that any user can give a process: files that look like
+# root's in /proc, as those of a daemon that was root do (PR_SET_DUMPABLE), and the log, as that may be named though not be opened (O_PATH).
+FORGED = """
+import ctypes, os, sys, time
+open('/proc/self/comm', 'w').write('uwsgi')
+if os.getuid() == 65534:
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    os.dup2(os.open(sys.argv[2], 0o10000000), 2)
+time.sleep(600)
+"""
+DAEMON = '%s /tmp/daemon.py --daemonize /var/log/uwsgi/app/%s.log'
 # Names of files that are two for who takes a line for a name; the second one is that of a file in the directory in which root works.
 LEFT = ['/run/uwsgi/zz-x\nzz-precious', '/run/uwsgi/app/zz-x\nzz-precious']
 
@@ -451,11 +462,19 @@ class Repaired(object):
             assert as_user('www-data', 'touch %s', path).rc == 0
         assert as_user('www-data', 'mkdir -p /run/uwsgi/app/zz-own /run/uwsgi/zz-tree/a; ln -s /root /run/uwsgi/zz-tree/a/root').rc == 0
         assert self.attacked.python('www-data', LISTEN, '/run/uwsgi/zz-guest.socket').rc == 0
+        check('cat > /tmp/daemon.py << "END"\n%s\nEND' % FORGED)
+        check('install -d -m 0755 /var/log/uwsgi/app; umask 027; touch /var/log/uwsgi/app/zz-one.log /var/log/uwsgi/app/zz-two.log')
+        start = 'su -s /bin/sh -c "exec %s" %s < /dev/null > %s 2>&1 &'
+        for name, user, output in ('zz-one', 'nobody', '/dev/null'), ('zz-two', 'games', '/var/log/uwsgi/app/zz-two.log'):
+            check(start % (DAEMON % (conftest.INTERPRETER, name), user, output))
+            check('for i in $(seq 100); do pgrep -x uwsgi -u %s > /dev/null && exit; sleep 0.1; done; exit 1' % user)
 
     def run(self):
+        self.daemons = self.seen()
         self.checked = self.play('--check')
         self.after_check = self.left()
-        self.play()
+        self.played = self.play()
+        self.again = self.play('--check')
 
     def play(self, *options):
         return conftest.playbook('uwsgi.emperor.site', dict(emperor_hosts=HOST), *options)
@@ -463,8 +482,17 @@ class Repaired(object):
     def left(self):
         return self.attacked.check('find /run/uwsgi -mindepth 1 -print0').split('\0')
 
+    def seen(self):
+        """The names of the daemons that the migration would see, as it refuses them; nothing else is there to take over."""
+        found = conftest.ad_hoc('uwsgi_migration_info', {}, hosts=(HOST,))[HOST]
+        return [line.split(':')[0] for line in found['refusals'] if ': its daemon (process ' in line]
+
+    def runs(self, name):
+        return self.attacked.run('pgrep -fx %s', DAEMON % ('[^ ]*python[^ ]*', name)).rc == 0
+
     def clean(self):
-        self.attacked.check('rm -rf %s /run/uwsgi/zz-* /run/uwsgi/app/zz-*', self.beside)
+        self.attacked.run('pkill -f "^[^ ]*python[^ ]* /tmp/daemon.py"')
+        self.attacked.check('rm -rf %s /tmp/daemon.py /var/log/uwsgi/app/zz-* /run/uwsgi/zz-* /run/uwsgi/app/zz-*', self.beside)
 
 
 @pytest.fixture(scope='module')
@@ -491,3 +519,13 @@ def test_what_applications_left_is_removed_by_its_whole_name(repaired, attacked)
     assert set(['/run/uwsgi/zz-guest.socket', '/run/uwsgi/app/zz-own']) <= set(left)
     assert attacked.check('cat %s /root/precious', repaired.beside).split() == ['secret', 'secret']
     assert attacked.check('stat -c "%U %a" /run/uwsgi /run/uwsgi/app').splitlines() == ['root 755'] * 2
+
+
+def test_nobody_passes_for_a_daemon_of_the_init_script(repaired):
+    assert repaired.runs('zz-one')
+    assert repaired.daemons == ['zz-two'] and repaired.seen() == []
+    assert repaired.again.count('changed=0 ') == 1, repaired.again
+
+
+def test_a_daemon_that_was_started_by_hand_is_ended(repaired):
+    assert 'Hand over from what ran so far' in repaired.played and not repaired.runs('zz-two')
