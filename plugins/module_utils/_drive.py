@@ -17,7 +17,7 @@ import os
 import signal
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, get_request
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
@@ -174,7 +174,7 @@ class Job(object):
             elif pid not in (None, self.before.pid) and now > self._asked_at + PATIENCE:
                 # started anew before its link was gone, it is stopped in its first instants: its workers may miss that, and a master
                 # that begins or replaces itself, which would only make new ones
-                host.signal_workers(pid, _emperor.children(pid), signal.SIGKILL)
+                host.signal_workers(pid, _processes.children(pid), signal.SIGKILL)
                 host.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
                 self._told, self._asked_at = pid, now
             self.seen = 'process %s still runs' % pid
@@ -244,7 +244,7 @@ class Job(object):
         elif self._asked in ('drained', 'newborn') and now > self._asked_at + PATIENCE:
             # the master may have missed it, or its new workers, in their first instants, what it told them; one that is still without
             # workers, and deaf to a SIGINT, is in code that does not come back to Python, Ruby or Perl
-            workers = _emperor.children(pid)
+            workers = _processes.children(pid)
             host.signal_vassal(pid, signal.SIGKILL if self._asked == 'newborn' and not workers else signal.SIGINT)
             host.signal_workers(pid, workers, signal.SIGKILL)
             self._asked_at = now
@@ -259,7 +259,7 @@ class Job(object):
         host.end(self.filename, pid, again=not gone)
 
     def _old_workers(self, pid):
-        return set(_emperor.children(pid) + [pid]) & self.before.workers
+        return set(_processes.children(pid) + [pid]) & self.before.workers
 
     def _reload(self, host, pid, now):
         self._asked, self._asked_at = 'signal', now
@@ -369,7 +369,7 @@ class Job(object):
         return False
 
 
-def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.sleep):
+def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time.sleep):
     """Carries out the jobs' plans and, with `wait`, watches until each is done, has failed or `timeout` seconds went by."""
     if all(job.there for job in jobs):
         # hundreds are not to be looked at once more
@@ -380,7 +380,7 @@ def drive(host, jobs, timeout, wait=True, clock=_emperor.monotonic, sleep=time.s
     entered = clock()
     view = host.look()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
-    young = [age for job in busy for age in map(_emperor.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
+    young = [age for job in busy for age in map(_processes.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
     if young:
         sleep(_emperor.SETTLE - min(young))
     spare(host, view, [job for job in busy if job.plan.mode != 'reload'], clock, sleep)
@@ -456,7 +456,7 @@ def pause(seconds, ending, clock, sleep):
     end = clock() + seconds
     while clock() < end:
         sleep(min(BLINK * len(ending) or seconds, seconds))
-        if any(_emperor.process(pid) is None for pid in ending):
+        if any(_processes.process(pid) is None for pid in ending):
             break
 
 

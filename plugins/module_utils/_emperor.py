@@ -25,10 +25,11 @@ import subprocess
 import time
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import AS_ROOT, OPENS, Access, Unclear, path_of, scan
-from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, monotonic
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
+from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, holders, listener, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
@@ -61,67 +62,6 @@ SETTLE = 0.5
 THROTTLE = 240
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 _TIMED_OUT = (124, 137, -9)
-_TICKS = float(os.sysconf('SC_CLK_TCK'))
-_read = _files.read
-
-
-def process(pid):
-    """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
-    data = _read('/proc/%d/stat' % pid)
-    if not data:
-        return None
-    fields = data[data.rindex(b')') + 2 :].split()
-    if fields[0] in (b'Z', b'X'):
-        return None
-    return int(fields[1]), int(fields[19])
-
-
-def children(pid):
-    """The PIDs of a process's living children."""
-    data = _read('/proc/%d/task/%d/children' % (pid, pid))
-    if data is None:
-        if process(pid) is None:
-            return []
-        candidates = [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]
-    else:
-        candidates = [int(child) for child in data.split()]
-    return [child for child in candidates if (process(child) or (None,))[0] == pid]
-
-
-def age(pid):
-    """Seconds since a process was started, None for a dead one."""
-    found = process(pid)
-    uptime = _read('/proc/uptime')
-    if not found or not uptime:
-        return None
-    return float(uptime.split()[0]) - found[1] / _TICKS
-
-
-def arguments(pid):
-    return [to_native(arg) for arg in (_read('/proc/%d/cmdline' % pid) or b'').split(b'\0')[:-1]]
-
-
-def started_in(pid):
-    """The directory in which the shell was that became a process, as that says; the process may have gone elsewhere since."""
-    found = [entry[4:] for entry in (_read('/proc/%d/environ' % pid) or b'').split(b'\0') if entry.startswith(b'PWD=')]
-    return to_native(found[0]) if found else '.'
-
-
-def owner(pid):
-    """The user ID of a process, None for a dead one."""
-    try:
-        return os.stat('/proc/%d' % pid).st_uid
-    except OSError:
-        return None
-
-
-def credentials(pid):
-    """(user ID, group IDs, its own first) with which a process opens files, None for a dead one."""
-    found = dict(line.split(b':', 1) for line in (_read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
-    if b'Uid' not in found:
-        return None
-    # the last of each four is the one for files
-    return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
 
 
 def _user(name):
@@ -146,12 +86,6 @@ def _remedy(uid):
         return '; write uid = %s' % pwd.getpwuid(int(uid))[0]
     except (KeyError, OverflowError):
         return '; there is none of that number on this host'
-
-
-def resident(pid):
-    """The resident memory of a process in bytes, 0 for a dead one."""
-    fields = (_read('/proc/%d/statm' % pid) or b'0 0').split()
-    return int(fields[1]) * os.sysconf('SC_PAGESIZE')
 
 
 def run_all(commands):
@@ -233,7 +167,7 @@ class Staging(Access):
         if not os.path.isfile(path):
             # to open a fifo would wait for whoever writes it
             raise Unclear('it is no regular file')
-        text = _read(path, self.limit + 1)
+        text = read(path, self.limit + 1)
         if text is None:
             raise Unclear('it can not be read')
         if len(text) > self.limit:
@@ -334,7 +268,7 @@ class Host(object):
         if self.why_down:
             return
         main = int(facts.get('MainPID') or 0)
-        if not main or process(main) is None:
+        if not main or _processes.process(main) is None:
             active = facts.get('ActiveState', 'unknown')
             if facts.get('LoadState') == 'not-found':
                 self.why_down = 'there is no unit %s; the role uwsgi.emperor.emperor installs it' % self.unit
@@ -375,7 +309,7 @@ class Host(object):
         wanted = os.path.realpath(self.enabled_dir)
         directory = self.settings.get('emperor') or ''
         seen, hidden = [], []
-        for pid in [main] + [child for child in children(main) if not self._vassal_of(child)]:
+        for pid in [main] + [child for child in _processes.children(main) if not self._vassal_of(child)]:
             try:
                 seen.append(os.readlink('/proc/%d/cwd' % pid))
             except OSError:
@@ -392,7 +326,7 @@ class Host(object):
 
     def _find_settings(self, main):
         """What the Emperor's own configuration says, asked of uWSGI itself: --get prints a value and starts nothing."""
-        argv = arguments(main)
+        argv = _processes.arguments(main)
         if len(argv) < 2:
             return
         try:
@@ -443,7 +377,7 @@ class Host(object):
         if not options or is_set(self.settings, 'emperor-tyrant'):
             # a tyrant runs it as the owner of its file
             return None, None
-        emperor = credentials(self.emperor) if self.emperor else None
+        emperor = _processes.credentials(self.emperor) if self.emperor else None
         if emperor and emperor[0]:
             # nobody but root can become somebody else
             return emperor[0], emperor[1][0]
@@ -493,7 +427,7 @@ class Host(object):
         """
         self.read([(filename, text)])
         options, opened = self._readings[filename, text][1], self._readings[filename, text][3]
-        emperor = credentials(self.emperor) if self.emperor else None
+        emperor = _processes.credentials(self.emperor) if self.emperor else None
         if is_set(self.settings, 'emperor-tyrant') or emperor and emperor[0] or options.get('uid') in (None, 'root', '0'):
             # nothing is done as root, or all is
             return [], []
@@ -527,7 +461,7 @@ class Host(object):
             for (filename, text), look in zip(files, looks):
                 dummy, directory, found = look
                 wrong, options = self._judge(text, look, results.get(id(look), (0, '', {})), strict)
-                if lacks_mapping(filename, (_read('%s/%s' % (directory, filename)) or b'') if text is None else text):
+                if lacks_mapping(filename, (read('%s/%s' % (directory, filename)) or b'') if text is None else text):
                     wrong.append(NO_MAPPING)
                 opened = [tuple(_native(pair)) + (own,) for pair, own in ((one[:2], one[2]) for one in found.opened)]
                 self._readings[filename, text] = wrong, options, _native(found.tell()), opened
@@ -632,23 +566,15 @@ class Host(object):
         return 'emperor-graceful-shutdown' in self.settings
 
     def _signal_emperor(self, number):
-        if self.emperor and process(self.emperor):
+        if self.emperor and _processes.process(self.emperor):
             # its handler frees memory: let it not interrupt an allocation, only sleep
             end = monotonic() + 0.5
             while number == signal.SIGURG and monotonic() < end:
-                data = _read('/proc/%d/stat' % self.emperor) or b')  S'
+                data = read('/proc/%d/stat' % self.emperor) or b')  S'
                 if data[data.rindex(b')') + 2 :][:1] == b'S':
                     break
                 time.sleep(0.001)
-            self._kill(self.emperor, number)
-
-    @staticmethod
-    def _kill(pid, number):
-        try:
-            os.kill(pid, number)
-        except OSError as error:
-            if error.errno != errno.ESRCH:
-                raise VassalError('Process %d can not be signalled: %s; root is needed (become: true).' % (pid, to_native(error)))
+            _processes.kill(self.emperor, number)
 
     def start(self, filename):
         """The Emperor starts what is linked."""
@@ -669,7 +595,7 @@ class Host(object):
 
     def _vassal_of(self, pid):
         """The file name of the vassal that a child of the Emperor's runs, by its command line."""
-        for argument in arguments(pid)[1:]:
+        for argument in _processes.arguments(pid)[1:]:
             directory, base = os.path.split(argument)
             if split_extension(base) and (not directory or (self.emperor and directory.rstrip('/') == self.enabled_dir)):
                 return base
@@ -677,7 +603,7 @@ class Host(object):
 
     def look(self, wake=True):
         """One View. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
-        if self.lost or self.emperor and not process(self.emperor):
+        if self.lost or self.emperor and not _processes.process(self.emperor):
             self._find_again()
         if not self.emperor:
             return View({}, None, {}, lost=self.lost)
@@ -687,7 +613,7 @@ class Host(object):
             entries, waiting = {}, {}
             for entry in stats.get('vassals', []):
                 name = os.path.basename(entry['id'])
-                found = process(entry['pid']) if entry['pid'] > 0 else None
+                found = _processes.process(entry['pid']) if entry['pid'] > 0 else None
                 if found and found[0] == self.emperor:
                     entries[name] = entry
                     pids[name] = entry['pid']
@@ -697,7 +623,7 @@ class Host(object):
             return View(pids, entries, blacklist, waiting, self.emperor)
         if wake:
             self.wake()
-        for pid in children(self.emperor):
+        for pid in _processes.children(self.emperor):
             name = self._vassal_of(pid)
             if name:
                 if name in pids:
@@ -717,20 +643,20 @@ class Host(object):
 
     def signal_workers(self, pid, workers, number):
         """Signals those of `workers` that are still the vassal's: its master, a child of the Emperor, and children of that."""
-        if (process(pid) or (None,))[0] == self.emperor and not self.disguised(pid):
-            for worker in sorted(set(workers) & set(children(pid) + [pid])):
-                self._kill(worker, number)
+        if (_processes.process(pid) or (None,))[0] == self.emperor and not self.disguised(pid):
+            for worker in sorted(set(workers) & set(_processes.children(pid) + [pid])):
+                _processes.kill(worker, number)
 
     def disguised(self, pid):
         """Whether a process has the arguments of the Emperor: until a child has become uWSGI, or for ever, where a vassal took them.
 
         A child in its first instants would take a signal as its Emperor does, and stop all vassals.
         """
-        return arguments(pid) == arguments(self.emperor)
+        return _processes.arguments(pid) == _processes.arguments(self.emperor)
 
     def hang_up(self, filename, pid):
         """Has a vassal finish its requests: its master then starts anew; without one each process ends."""
-        self.signal_workers(pid, children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
+        self.signal_workers(pid, _processes.children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
 
     def knock(self, address):
         """Connects to a socket which the Emperor itself holds for a vassal, and says nothing; returns what stood in the way, or None."""
@@ -748,24 +674,11 @@ class Host(object):
             raise VassalError('%s can not be written (%s): restart it, or see its master-fifo' % (path, os.strerror(error.errno)))
         try:
             found = os.fstat(descriptor)
-            if not stat.S_ISFIFO(found.st_mode) or not self._holds(pid, found):
+            if not stat.S_ISFIFO(found.st_mode) or not _processes.holds(pid, found):
                 raise VassalError('%s is not the fifo of process %d: somebody put it there; restart it' % (path, pid))
             os.write(descriptor, command)
         finally:
             os.close(descriptor)
-
-    @staticmethod
-    def _holds(pid, found):
-        """Whether a process has the file open; where /proc hides that, whether it belongs to the process's user."""
-        directory = '/proc/%d/fd' % pid
-        try:
-            for entry in os.listdir(directory):
-                one = os.stat('%s/%s' % (directory, entry))
-                if (one.st_dev, one.st_ino) == (found.st_dev, found.st_ino):
-                    return True
-        except OSError as error:
-            return error.errno == errno.EACCES and found.st_uid == owner(pid)
-        return False
 
     # whether vassals accept requests
 
@@ -799,7 +712,7 @@ class Host(object):
         """Removes the socket that a vassal which was stopped leaves behind. Returns a sentence if somebody goes on to listen there, or None."""
         path = self.usual_socket(filename)
         found = listener(path)
-        if found and (found == self.emperor or (process(found) or (None,))[0] == self.emperor):
+        if found and (found == self.emperor or (_processes.process(found) or (None,))[0] == self.emperor):
             # another vassal has that socket, too
             return None
         left = holders(path) if found is not None else []
@@ -831,12 +744,12 @@ class Host(object):
 
     def asleep(self, filename, pid):
         """Whether a vassal has no workers because it makes them when somebody connects."""
-        return not children(pid) and any(is_set(self.options(filename), option) for option in ('cheap', 'idle'))
+        return not _processes.children(pid) and any(is_set(self.options(filename), option) for option in ('cheap', 'idle'))
 
     @staticmethod
     def settled(pid):
         """Whether a worker of the vassal is out of its first instants."""
-        return any((age(worker) or 0) > SETTLE for worker in children(pid) or [pid])
+        return any((_processes.age(worker) or 0) > SETTLE for worker in _processes.children(pid) or [pid])
 
     def _accepting(self, pids, view):
         """The file names, of `pids`, of vassals that accept requests. All of them are asked at once."""
@@ -882,7 +795,7 @@ class Host(object):
         """Whether a vassal's file, the defaults or a path in `watch` is newer than its oldest worker, which is as old as its configuration."""
         if situation.unfinished:
             return True
-        ages = [one for one in map(age, situation.workers) if one is not None]
+        ages = [one for one in map(_processes.age, situation.workers) if one is not None]
         if not ages:
             return True
         started = time.time() - max(ages)
@@ -942,7 +855,7 @@ class Host(object):
         available = '%s/%s' % (self.available_dir, filename)
         enabled = '%s/%s' % (self.enabled_dir, filename)
         path = available
-        text = _read(available) if os.path.isfile(available) else None
+        text = read(available) if os.path.isfile(available) else None
         if text is None and os.path.lexists(available) and not os.path.islink(available):
             raise VassalError('%s: %s can not be read as a file; root is needed (become: true).' % (name, available))
         link = target = None
@@ -953,21 +866,21 @@ class Host(object):
             elif os.path.exists(enabled):
                 path = os.path.realpath(enabled)
                 link = 'wrong' if text is not None else 'elsewhere'
-                text = _read(path) if text is None else text
+                text = read(path) if text is None else text
             else:
                 link = 'dangling'
         elif os.path.lexists(enabled):
             link, target, path = 'file', enabled, enabled
-            text = _read(enabled)
+            text = read(enabled)
         pid = view.pids.get(filename)
-        workers = children(pid) if pid else []
+        workers = _processes.children(pid) if pid else []
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
         env = self.env_path(filename)
         return Situation(
             name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.files.shared,
-            access=_files.access(path), credentials=credentials(pid) if pid else None, env=_read(env), env_access=_files.access(env),
+            access=_files.access(path), credentials=_processes.credentials(pid) if pid else None, env=read(env), env_access=_files.access(env),
             unfinished=self._unfinished(filename) if pid else None,
         )  # fmt: skip
 
@@ -996,7 +909,7 @@ class Host(object):
     def check_env(self, name):
         """Raises VassalError where the defaults do not have uWSGI read the environment."""
         files = [value for dummy, value in self.included()]
-        if not any(_environment.is_read(self.files.env_dir, _read(path) or b'') for path in files):
+        if not any(_environment.is_read(self.files.env_dir, read(path) or b'') for path in files):
             raise VassalError(
                 '%s: env needs these lines in the section [uwsgi] of %s, so that uWSGI reads the variables. Nothing was changed.\n%s'
                 % (name, files[-1] if files else self.defaults, '\n'.join('  ' + line for line in _environment.lines_needed(self.files.env_dir)))
@@ -1006,7 +919,7 @@ class Host(object):
         """Lines of a log without the values of a vassal's environment, of the former one, too."""
         hidden = []
         for path in self.files.env(filename), self.files.former_env(filename):
-            hidden += _environment.secrets(_environment.parse(_read(path) or b''))
+            hidden += _environment.secrets(_environment.parse(read(path) or b''))
         # the lines are escaped already
         hidden += [visible(value) for value in hidden]
         return _environment.mask_lines(lines, hidden) if hidden else lines
@@ -1052,7 +965,7 @@ class Host(object):
 
     def note_change(self, filename, mode, pids):
         """Notes that a vassal's file is about to change and which processes run the former one, for a run after one that is killed."""
-        self.files.note(filename, mode, [(pid, start) for pid, (dummy, start) in ((pid, process(pid)) for pid in pids) if start])
+        self.files.note(filename, mode, [(pid, start) for pid, (dummy, start) in ((pid, _processes.process(pid)) for pid in pids) if start])
 
     def forget_change(self, filename):
         """The processes have taken up the change, or are gone."""
@@ -1061,7 +974,7 @@ class Host(object):
     def _unfinished(self, filename):
         """How a change of a vassal's file that a run was killed in is to be taken up, None where no process runs the former file."""
         mode, processes = self.files.noted(filename) or (None, [])
-        return mode if any((process(pid) or (None, None))[1] == start for pid, start in processes) else None
+        return mode if any((_processes.process(pid) or (None, None))[1] == start for pid, start in processes) else None
 
     def open_directory(self):
         """What is wrong with the runtime directory, as a sentence with the remedy; None where only root can change it."""
@@ -1132,7 +1045,7 @@ class Host(object):
             journal = [line for line in journal if filename in line]
         if find_reason(journal):
             return 'journalctl -u %s' % unit, journal, find_reason(journal)
-        if dying and self._logged(path) > max(since - THROTTLE, time.time() - (age(self.emperor) or 0)):
+        if dying and self._logged(path) > max(since - THROTTLE, time.time() - (_processes.age(self.emperor) or 0)):
             # its log tells, if this Emperor's vassals wrote it
             former = telling_start(recent(self.log_lines(filename)[1], since - THROTTLE))
             if find_reason(former):

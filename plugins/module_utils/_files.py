@@ -26,6 +26,7 @@ import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
+from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
@@ -45,16 +46,6 @@ REMOVAL = 20
 ATTEMPT = 0.05
 # How many seconds a run waits for the lock before it says for whom.
 SILENCE = 1.0
-monotonic = getattr(time, 'monotonic', time.time)
-
-
-def read(path, limit=1 << 20):
-    """The bytes of a file of root's or the kernel's, None where it can't be read."""
-    try:
-        with open(path, 'rb') as handle:
-            return handle.read(limit)
-    except (IOError, OSError):
-        return None
 
 
 def open_to(found):

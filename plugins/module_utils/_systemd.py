@@ -18,7 +18,8 @@ import re
 import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 SERVICE = '/etc/systemd/system/uwsgi@.service'
@@ -109,7 +110,7 @@ class Systemd(Host):
             name = name_of(unit['Id'])
             filename = files.get(name, name + '.ini')
             pid = int(unit.get('MainPID') or 0)
-            if pid and (process(pid) or (None,))[0] == self.emperor:
+            if pid and (_processes.process(pid) or (None,))[0] == self.emperor:
                 pids[filename] = pid
             elif unit.get('ActiveState') == 'activating':
                 self._restarting.add(name)

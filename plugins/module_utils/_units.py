@@ -26,7 +26,7 @@ import time
 import traceback
 
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
@@ -238,8 +238,8 @@ def asked_again(name, sleep=time.sleep):
 
     It would not be asked: for systemd its stop is under way.
     """
-    end = _emperor.monotonic() + LINGER
-    while _emperor.monotonic() < end:
+    end = _processes.monotonic() + LINGER
+    while _processes.monotonic() < end:
         number, kind = jobs().get(unit_of(name), (None, None))
         if kind in ('stop', 'restart', 'try-restart'):
             return asked_for(name)
@@ -355,7 +355,7 @@ def plan(host, name, state, watched=False):
         # its links are for enable and disable alone
         if not situation.pid:
             raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
-        path = '%s/%s' % (_emperor.started_in(situation.pid), situation.filename)
+        path = '%s/%s' % (_processes.started_in(situation.pid), situation.filename)
         if not os.path.exists(path):
             raise VassalError(
                 '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
@@ -403,7 +403,7 @@ class Watcher(object):
         for name, filename in files.items():
             pid = view.pids.get(filename)
             listed = filename in view.blacklist
-            if pid and (not listed or (_emperor.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
+            if pid and (not listed or (_processes.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
                 up.add(name)
             elif listed:
                 crashing.add(name)
@@ -582,8 +582,8 @@ def calm():
     Emperor waits for them until its mercy is over, with all others down. Till then all of them go on to serve.
     """
     host = find_host(run_command, dict(DEFAULTS, supervisor='emperor'))
-    end = _emperor.monotonic() + START
-    while _emperor.monotonic() < end:
+    end = _processes.monotonic() + START
+    while _processes.monotonic() < end:
         view = host.look()
         if not any(starting(pid) for filename, pid in view.pids.items() if filename not in view.blacklist):
             break
@@ -593,11 +593,11 @@ def calm():
 
 def starting(pid):
     """Whether a vassal has not made its workers yet, or a moment ago."""
-    ages = [age for age in map(_emperor.age, _emperor.children(pid)) if age is not None]
+    ages = [age for age in map(_processes.age, _processes.children(pid)) if age is not None]
     if ages:
         return min(ages) < _emperor.SETTLE
     # it loads the application, or has no workers at all
-    age = _emperor.age(pid)
+    age = _processes.age(pid)
     return age is not None and age < START
 
 

@@ -158,7 +158,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
@@ -184,10 +184,10 @@ def describe(host, situation, view):
     processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
     options = host.options(filename) if situation.text is not None else {}
     entry.update(
-        uid=_emperor.owner(situation.pid) if situation.pid else None,
+        uid=_processes.owner(situation.pid) if situation.pid else None,
         workers=len(situation.workers),
         requests=None,
-        rss=sum(_emperor.resident(pid) for pid in processes),
+        rss=sum(_processes.resident(pid) for pid in processes),
         started=None,
         stale=host.is_stale(situation) if situation.pid else None,
         failures=host.failures(filename, view),
@@ -197,7 +197,7 @@ def describe(host, situation, view):
     stats = read_stats(address, situation.pid) if address and situation.pid else None
     if stats:
         entry['requests'] = count_requests(stats)
-    age = _emperor.age(situation.pid) if situation.pid else None
+    age = _processes.age(situation.pid) if situation.pid else None
     if age is not None:
         entry['started'] = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - age))
     return entry

@@ -10,7 +10,7 @@ import signal
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
@@ -178,10 +178,10 @@ class FakeHost(object):
 @pytest.fixture(autouse=True)
 def processes(monkeypatch):
     def follow(host):
-        monkeypatch.setattr(_emperor, 'children', lambda pid: host.present()[1])
-        monkeypatch.setattr(_emperor, 'process', lambda pid: (1, 1) if pid == host.present()[0] else None)
+        monkeypatch.setattr(_processes, 'children', lambda pid: host.present()[1])
+        monkeypatch.setattr(_processes, 'process', lambda pid: (1, 1) if pid == host.present()[0] else None)
 
-    monkeypatch.setattr(_emperor, 'age', lambda pid: 100.0)
+    monkeypatch.setattr(_processes, 'age', lambda pid: 100.0)
     return follow
 
 
@@ -539,7 +539,7 @@ def test_an_open_socket_without_an_application_fails(processes):
 
 
 def test_what_just_started_is_given_time_to_settle(processes, monkeypatch):
-    monkeypatch.setattr(_emperor, 'age', lambda pid: 0.1)
+    monkeypatch.setattr(_processes, 'age', lambda pid: 0.1)
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True))])
     run(host, processes, Situation('a', **UP), 'restarted')
     assert host.now >= 1.0 and host.acts()[0] == (10, signal.SIGHUP)

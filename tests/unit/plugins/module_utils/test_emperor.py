@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 
 JOURNAL = [
@@ -52,7 +52,7 @@ def teller(tmp_path, lines, age):
 
 
 def test_of_an_older_failure_only_what_is_dying_already_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(_emperor, 'age', lambda pid: 100000)
+    monkeypatch.setattr(_processes, 'age', lambda pid: 100000)
     lines = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 10), 'RuntimeError: old']
     host, size = teller(tmp_path, lines, 8), len(lines[0]) + len(lines[1]) + 2
     now = time.time()
@@ -63,7 +63,7 @@ def test_of_an_older_failure_only_what_is_dying_already_is_told(tmp_path, monkey
     lines[:0] = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 1000), 'RuntimeError: older']
     lines[-1] = 'all is well'
     assert teller(tmp_path, lines, 8).story('a.ini', now, sum(map(len, lines)) + len(lines), dying=True)[2] is None
-    monkeypatch.setattr(_emperor, 'age', lambda pid: 5)
+    monkeypatch.setattr(_processes, 'age', lambda pid: 5)
     assert host.story('a.ini', now, size, dying=True)[2] is None
 
 
@@ -242,17 +242,11 @@ def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
     host.check_env('a')
 
 
-def test_the_groups_of_a_process_are_known():
-    uid, groups = _emperor.credentials(os.getpid())
-    assert (uid, groups[0]) == (os.geteuid(), os.getegid())
-    assert set(os.getgroups()) <= set(groups)
-
-
 @pytest.fixture
 def exposing(host, monkeypatch):
     """What host.exposed() says of a text, by options, where /srv and what is below are not for root alone."""
     monkeypatch.setattr(_files, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith('/srv/') else None)
-    monkeypatch.setattr(_emperor, 'credentials', lambda pid: None)
+    monkeypatch.setattr(_processes, 'credentials', lambda pid: None)
     host.settings = {}
 
     def exposed(text, **options):

@@ -9,7 +9,7 @@ __metaclass__ = type
 import os
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _systemd, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _processes, _systemd, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
@@ -114,9 +114,8 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
         'Id=uwsgi@c.service\nMainPID=80\nActiveState=active\nNRestarts=3\n',
         'Id=uwsgi@d.service\nMainPID=90\nActiveState=active\n',
     ]
-    monkeypatch.setattr(_systemd, 'process', {70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
+    monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
     host = systemd(layout, Systemctl(units='\n'.join(units)))
-    monkeypatch.setattr('ansible_collections.uwsgi.emperor.plugins.module_utils._emperor.process', {1: (0, 1)}.get)
     view = host.look()
     # what is no child of systemd is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}

@@ -190,8 +190,8 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
 )
 def test_a_vassal_starts_until_its_workers_are_out_of_their_first_instants(monkeypatch, age, workers, starts):
     ages = dict(enumerate([age] + workers))
-    monkeypatch.setattr(_units._emperor, 'age', ages.get)
-    monkeypatch.setattr(_units._emperor, 'children', lambda pid: sorted(set(ages) - set([pid])))
+    monkeypatch.setattr(_units._processes, 'age', ages.get)
+    monkeypatch.setattr(_units._processes, 'children', lambda pid: sorted(set(ages) - set([pid])))
     assert _units.starting(0) is starts
 
 

@@ -1,0 +1,126 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Processes by /proc, and signals to them.
+
+A PID is a number that another process may have a moment later: who signals one proves first what it is, by its parent.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import errno
+import os
+import time
+
+from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+
+_TICKS = float(os.sysconf('SC_CLK_TCK'))
+# Python 2.7 has no clock that nobody sets.
+monotonic = getattr(time, 'monotonic', time.time)
+
+
+def read(path, limit=1 << 20):
+    """The bytes of a file of root's or the kernel's, None where it can't be read."""
+    try:
+        with open(path, 'rb') as handle:
+            return handle.read(limit)
+    except (IOError, OSError):
+        return None
+
+
+def process(pid):
+    """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
+    data = read('/proc/%d/stat' % pid)
+    if not data:
+        return None
+    fields = data[data.rindex(b')') + 2 :].split()
+    if fields[0] in (b'Z', b'X'):
+        return None
+    return int(fields[1]), int(fields[19])
+
+
+def children(pid):
+    """The PIDs of a process's living children."""
+    data = read('/proc/%d/task/%d/children' % (pid, pid))
+    if data is None:
+        if process(pid) is None:
+            return []
+        candidates = [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]
+    else:
+        candidates = [int(child) for child in data.split()]
+    return [child for child in candidates if (process(child) or (None,))[0] == pid]
+
+
+def age(pid):
+    """Seconds since a process was started, None for a dead one."""
+    found = process(pid)
+    uptime = read('/proc/uptime')
+    if not found or not uptime:
+        return None
+    return float(uptime.split()[0]) - found[1] / _TICKS
+
+
+def arguments(pid):
+    """The words of a process's command line, [] for a dead one; a process may write there what it likes."""
+    return [to_native(arg) for arg in (read('/proc/%d/cmdline' % pid) or b'').split(b'\0')[:-1]]
+
+
+def started_in(pid):
+    """The directory in which the shell was that became a process, as that says; the process may have gone elsewhere since."""
+    found = [entry[4:] for entry in (read('/proc/%d/environ' % pid) or b'').split(b'\0') if entry.startswith(b'PWD=')]
+    return to_native(found[0]) if found else '.'
+
+
+def owner(pid):
+    """The user ID of a process, None for a dead one."""
+    try:
+        return os.stat('/proc/%d' % pid).st_uid
+    except OSError:
+        return None
+
+
+def credentials(pid):
+    """(user ID, group IDs, its own first) with which a process opens files, None for a dead one."""
+    found = dict(line.split(b':', 1) for line in (read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
+    if b'Uid' not in found:
+        return None
+    # the last of each four is the one for files
+    return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
+
+
+def resident(pid):
+    """The resident memory of a process in bytes, 0 for a dead one."""
+    fields = (read('/proc/%d/statm' % pid) or b'0 0').split()
+    return int(fields[1]) * os.sysconf('SC_PAGESIZE')
+
+
+def kill(pid, number):
+    """Signals a process, whether it is there or not; raises VassalError if that is forbidden."""
+    try:
+        os.kill(pid, number)
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise VassalError('Process %d can not be signalled: %s; root is needed (become: true).' % (pid, to_native(error)))
+
+
+def holds(pid, found):
+    """Whether a process has the file open; where /proc hides that, whether it belongs to the process's user."""
+    directory = '/proc/%d/fd' % pid
+    try:
+        entries = os.listdir(directory)
+    except OSError as error:
+        return error.errno == errno.EACCES and found.st_uid == owner(pid)
+    for entry in entries:
+        try:
+            if os.path.samestat(os.stat('%s/%s' % (directory, entry)), found):
+                return True
+        except OSError:
+            # it has been closed
+            continue
+    return False

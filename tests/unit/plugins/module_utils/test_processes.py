@@ -1,0 +1,59 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+
+
+@pytest.fixture
+def child():
+    """The PID of a child of ours, and of one that has ended and was not waited for."""
+    running, ended = [subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE) for code in ('input()', '')]
+    while _processes.process(ended.pid):
+        pass
+    yield running, ended
+    for one in running, ended:
+        one.stdin.close()
+        one.wait()
+
+
+def test_a_child_lives_until_it_has_ended_though_nobody_has_waited_for_it(child):
+    running, ended = child
+    assert _processes.process(running.pid)[0] == os.getpid()
+    assert running.pid in _processes.children(os.getpid()) and ended.pid not in _processes.children(os.getpid())
+    assert _processes.arguments(running.pid)[1:] == ['-c', 'input()'] and 0 <= _processes.age(running.pid) < 1000
+    assert _processes.resident(running.pid) > 0 and _processes.owner(running.pid) == os.geteuid()
+    assert _processes.age(ended.pid) is None
+
+
+def test_who_is_gone_is_signalled_in_vain(child):
+    running, dummy = child
+    _processes.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    _processes.kill(running.pid, 0)
+
+
+def test_a_process_holds_the_files_that_it_has_open(tmp_path):
+    found = os.stat(str(tmp_path))
+    assert not _processes.holds(os.getpid(), found)
+    descriptor = os.open(str(tmp_path), os.O_RDONLY)
+    try:
+        assert _processes.holds(os.getpid(), found)
+    finally:
+        os.close(descriptor)
+
+
+def test_the_groups_of_a_process_are_known():
+    uid, groups = _processes.credentials(os.getpid())
+    assert (uid, groups[0]) == (os.geteuid(), os.getegid())
+    assert set(os.getgroups()) <= set(groups)
