@@ -15,20 +15,16 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import errno
-import grp
 import os
-import pwd
-import shutil
 import signal
 import stat
-import subprocess
 import time
 
-from ansible.module_utils.common.text.converters import to_bytes, to_native
+from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import AS_ROOT, OPENS, Access, Unclear, path_of, scan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS, Configurations
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files
-from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints, find_defect, find_reason, last_start, read_lines, recent, telling_start
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_defect, find_reason, last_start, read_lines, recent, telling_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, holders, listener, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
@@ -37,79 +33,20 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     Situation,
     VassalError,
     is_set,
-    lacks_mapping,
     split_extension,
 )
 
 STATS = '/run/uwsgi-emperor/stats.socket'
-APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
-UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
-SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
-# All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
-OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master',
-    'master-fifo', 'pidfile', 'stats', 'stats-server', 'uid', 'vassal-group',
-)  # fmt: skip
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
 OTHER_EMPEROR = 'uwsgi-emperor.service'
 OTHERS = [OTHER_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
 OTHER_VASSALS = '/etc/uwsgi-emperor/vassals'
-NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
-_MARK = '--uwsgi-emperor--'
 # A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
 SETTLE = 0.5
 # The Emperor delays the next start of a vassal that dies by three minutes at the most; here is some time more for it to fail.
 THROTTLE = 240
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 _TIMED_OUT = (124, 137, -9)
-
-
-def _user(name):
-    return pwd.getpwnam(name).pw_uid
-
-
-def _group(name):
-    return grp.getgrnam(name).gr_gid
-
-
-def _id(value, find):
-    """The ID of a user or a group by its name or number, None where it is not there."""
-    try:
-        return int(value) if value.isdigit() else find(value)
-    except KeyError:
-        return None
-
-
-def _remedy(uid):
-    """What to write in place of a user's number."""
-    try:
-        return '; write uid = %s' % pwd.getpwuid(int(uid))[0]
-    except (KeyError, OverflowError):
-        return '; there is none of that number on this host'
-
-
-def run_all(commands):
-    """(exit code, stdout, stderr) of commands, which are pairs of arguments and a directory; some run at once.
-
-    AnsibleModule.run_command() waits for each one, and costs more than uWSGI's parser does.
-    """
-
-    def end(command):
-        out, err = [to_native(part, errors='surrogate_or_replace') for part in command.communicate()]
-        return command.returncode, out, err
-
-    running, ended = [], []
-    # uWSGI reads from its stdin when a configuration says so, and with log-master when it ends
-    with open(os.devnull, 'rb') as nothing:
-        for argv, cwd in commands:
-            if len(running) == os.sysconf('SC_NPROCESSORS_ONLN'):
-                ended.append(end(running.pop(0)))
-            running.append(
-                subprocess.Popen(  # pylint: disable=ansible-bad-function
-                    argv, stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE, close_fds=True, cwd=cwd
-                )
-            )
-        return ended + [end(command) for command in running]
 
 
 def bounded(run_command, seconds):
@@ -132,71 +69,6 @@ def bounded(run_command, seconds):
 def blocks(shown):
     """What `systemctl show` prints of several units, as a dict of properties for each."""
     return [dict(line.split('=', 1) for line in block.split('\n') if '=' in line) for block in shown.split('\n\n')]
-
-
-def _native(words):
-    """Words as the scan has them, for uWSGI and for sentences."""
-    return [to_native(word.encode('latin-1')) for word in words]
-
-
-def _latin(path):
-    """A path as the scan has it: each byte a character."""
-    return to_bytes(path).decode('latin-1')
-
-
-class Staging(Access):
-    """What the scan of configurations reads, and a directory of our own for what it writes."""
-
-    limit = 1 << 20
-
-    def __init__(self, directory='/'):
-        self.root = None
-        self.count = 0
-        self.environment = dict((_latin(key), _latin(value)) for key, value in os.environ.items())
-        self.hostname = _latin(os.uname()[1])
-        self.enter(directory)
-
-    def enter(self, directory):
-        """Sets the directory in which uWSGI would run."""
-        self.directory = _latin(directory)
-
-    def read(self, path):
-        path = path.encode('latin-1')
-        if not os.path.exists(path):
-            return None
-        if not os.path.isfile(path):
-            # to open a fifo would wait for whoever writes it
-            raise Unclear('it is no regular file')
-        text = read(path, self.limit + 1)
-        if text is None:
-            raise Unclear('it can not be read')
-        if len(text) > self.limit:
-            raise Unclear('it is too long')
-        return text.decode('latin-1')
-
-    def is_directory(self, path):
-        return os.path.isdir(path.encode('latin-1'))
-
-    def real(self, path):
-        path = path.encode('latin-1')
-        return (path if os.path.islink(path) else os.path.realpath(path)).decode('latin-1')
-
-    def stage(self, name, text):
-        if self.root is None:
-            self.root = _files.stage()
-        # one directory for each, as their names count
-        self.count += 1
-        directory = '%s/%d' % (self.root, self.count)
-        os.mkdir(directory, 0o700)
-        path = _latin(directory) + u'/' + name
-        with open(path.encode('latin-1'), 'wb') as handle:
-            handle.write(text.encode('latin-1'))
-        return path
-
-    def clear(self):
-        if self.root is not None:
-            shutil.rmtree(self.root)
-            self.root = None
 
 
 class View(object):
@@ -241,8 +113,7 @@ class Host(object):
         self._others = set()
         self.settings = {}
         self.stats_address = None
-        # (file name, text that is not written yet or None) -> (complaints, options, what was left out, what is opened by its path)
-        self._readings = {}
+        self.configurations = Configurations(self.files, self.included)
         self.left_out_of_settings = []  # sentences
         self._find()
 
@@ -333,188 +204,56 @@ class Host(object):
             binary = os.readlink('/proc/%d/exe' % main).replace(' (deleted)', '')
         except OSError:
             binary = argv[0]
-        self.binary = binary
+        self.configurations.binary = binary
         settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown']
         settings += ['emperor-tyrant', 'master']
-        staging = Staging()
-        try:
-            found = scan([_latin(word) for word in argv[1:]], staging)
-            self.settings = self._get([([binary] + _native(found.arguments), '/')], settings)[0][2]
-            self.left_out_of_settings = ['%s: %s' % (self.unit, _native([said])[0]) for said in found.tell()]
-        finally:
-            staging.clear()
+        self.settings, left_out = self.configurations.settings(argv[1:], settings)
+        self.left_out_of_settings = ['%s: %s' % (self.unit, said) for said in left_out]
 
-    binary = '/usr/bin/uwsgi-core'
+    # configurations
 
-    @staticmethod
-    def _get(commands, options):
-        """(exit code, stderr, values by option) of uWSGI's own parser, which ends before it starts anything, for each command and its directory."""
-        # an option that is not set prints nothing, a flag an empty line: marks keep the values apart; with vacuum it would remove, when
-        # it exits, pidfiles and stats sockets of what runs
-        asking = ['--set', 'vacuum=false', '--set-ph', 'uwsgi-vassal-mark=' + _MARK]
-        for option in options:
-            asking += ['--get', 'uwsgi-vassal-mark', '--get', option]
-        try:
-            said = run_all((command + asking, cwd) for command, cwd in commands)
-        except (IOError, OSError) as error:
-            return [(127, to_native(error), {}) for dummy in commands]
-        found = []
-        for rc, out, err in said:
-            parts = out.split(_MARK + '\n')[1:]
-            if rc != 0 or len(parts) != len(options):
-                parts = []
-            found.append((rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)))
-        return found
+    @property
+    def binary(self):
+        """The program of uWSGI's that the Emperor runs."""
+        return self.configurations.binary
 
     def options(self, filename, text=None):
-        """What a vassal's file, or the text that it would get, and the defaults say of OPTIONS, '' of a flag; {} if uWSGI can't read them."""
-        self.read([(filename, text)])
-        return self._readings[filename, text][1]
+        """Configurations.options()."""
+        return self.configurations.options(filename, text)
+
+    def lint(self, filename, text=None, strict=True):
+        """Configurations.lint()."""
+        return self.configurations.lint(filename, text, strict)
+
+    def read(self, files):
+        """Configurations.read()."""
+        self.configurations.read(files)
+
+    def left_out(self, filename):
+        """Configurations.left_out()."""
+        return self.configurations.left_out(filename)
+
+    def forget(self, filename):
+        """Configurations.forget()."""
+        self.configurations.forget(filename)
 
     def identity(self, filename, text=None):
         """(user ID, group ID) as which a vassal's file, or the text that it would get, has it run; None for what can't be told."""
-        options = self.options(filename, text)
-        if not options or is_set(self.settings, 'emperor-tyrant'):
+        emperor = _processes.credentials(self.emperor) if self.emperor else None
+        if is_set(self.settings, 'emperor-tyrant'):
             # a tyrant runs it as the owner of its file
             return None, None
-        emperor = _processes.credentials(self.emperor) if self.emperor else None
         if emperor and emperor[0]:
             # nobody but root can become somebody else
             return emperor[0], emperor[1][0]
-        # other defaults than the role's may win over the file, and uWSGI tells what the file says
-        uid = _id(options.get('uid', '0'), _user) if 'vassal-group' in options else None
-        return uid, _id(options.get('gid', '0'), _group)
-
-    def lint(self, filename, text=None, strict=True):
-        """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences.
-
-        strict: whether a text with an option that uWSGI does not know, and passes over, is wrong.
-        """
-        if not os.path.exists(self.binary):
-            return []
-        self.read([(filename, text)], strict)
-        found, options = self._readings[filename, text][:2]
-        return found + self._unfit(filename, options)
-
-    @staticmethod
-    def _unfit(filename, options):
-        """What keeps uWSGI from starting a vassal with its options: who is not there, and what its user can't make where only root can."""
-        for option, kind, find in ('uid', 'user', _user), ('gid', 'group', _group):
-            if option in options and _id(options[option], find) is None:
-                return ['there is no %s %s on this host; make it, or set %s in its configuration' % (kind, options[option], option)]
-        uid = options.get('uid', '')
-        if uid.isdigit() and 'vassal-group' in options:
-            return ['its uid is a number, %s, and the defaults need the name of the user%s' % (uid, _remedy(uid))]
-        if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
-            return []
-        for option in SOCKETS:
-            if os.path.dirname(options.get(option, '')) == RUN_DIR and not options.get('chown-socket'):
-                return [
-                    'its %s, %s, is made by its user %s, and only root makes files in %s; set chown-socket = %s:www-data, so that root makes it'
-                    % (option, options[option], options['uid'], RUN_DIR, options['uid'])
-                ]
-        return [
-            'its %s, %s, is made by its user %s, and only root makes files in %s; the place for that is %s/%s/%s'
-            % (option, path, options['uid'], RUN_DIR, _files.OWN_DIRS, split_extension(filename)[0], os.path.basename(path))
-            for option, path in sorted(options.items())
-            if option in ('master-fifo', 'stats', 'stats-server') and os.path.dirname(os.path.normpath(path)) == RUN_DIR
-        ]
+        return self.configurations.identity(filename, text)
 
     def exposed(self, filename, text=None):
-        """Where root would open or make something for a vassal in a directory of others, in which they can have it do that elsewhere.
-
-        Two lists of sentences: of what its own file, or the text that it would get, says, and of the rest.
-        """
-        self.read([(filename, text)])
-        options, opened = self._readings[filename, text][1], self._readings[filename, text][3]
+        """Configurations.exposed(), of an Emperor that starts vassals as root."""
         emperor = _processes.credentials(self.emperor) if self.emperor else None
-        if is_set(self.settings, 'emperor-tyrant') or emperor and emperor[0] or options.get('uid') in (None, 'root', '0'):
-            # nothing is done as root, or all is
+        if is_set(self.settings, 'emperor-tyrant') or emperor and emperor[0]:
             return [], []
-        told = set((option, value) for option, value, dummy in opened)
-        opened = opened + [(option, value, False) for option, value in sorted(options.items()) if option in OPENS and (option, value) not in told]
-        result = [], []
-        for option, value, own in opened:
-            path = path_of(option, value) if option in AS_ROOT or options.get('chown-socket') else None
-            found = path and _files.open_above(path)
-            # of RUN_DIR it is said once
-            if found and found[0] != RUN_DIR:
-                sentence = 'uWSGI is still root when it opens its %s, %s, and %s is not for root alone: %s. An application becomes root by that; keep it in %s' % (
-                    option, path, found[0], found[1], '/var/log/uwsgi' if option.startswith('log') else RUN_DIR
-                )  # fmt: skip
-                if sentence not in result[not own]:
-                    result[not own].append(sentence)
-        return result
-
-    def read(self, files, strict=True):
-        """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.
-
-        uWSGI is given nothing that it would execute; left_out() tells what that was.
-        What it finds is kept for options() and lint(): to read hundreds at once takes a fraction of the time.
-        """
-        files = [one for one in files if one not in self._readings]
-        staging = Staging()
-        try:
-            looks = [self._harmless(filename, text, strict, staging) for filename, text in files]
-            asked = [look for look in looks if look[0]]
-            results = dict(zip(map(id, asked), self._get([look[:2] for look in asked], OPTIONS)))
-            for (filename, text), look in zip(files, looks):
-                dummy, directory, found = look
-                wrong, options = self._judge(text, look, results.get(id(look), (0, '', {})), strict)
-                if lacks_mapping(filename, (read('%s/%s' % (directory, filename)) or b'') if text is None else text):
-                    wrong.append(NO_MAPPING)
-                opened = [tuple(_native(pair)) + (own,) for pair, own in ((one[:2], one[2]) for one in found.opened)]
-                self._readings[filename, text] = wrong, options, _native(found.tell()), opened
-        finally:
-            staging.clear()
-
-    def _harmless(self, filename, text, strict, staging):
-        """(command, directory, Scan) by which uWSGI is asked what a file or a text says, and executes nothing of it; None for the command if it can't be."""
-        enabled = os.path.exists('%s/%s' % (self.enabled_dir, filename))
-        directory = self.enabled_dir if enabled or text is not None and os.path.isdir(self.enabled_dir) else self.available_dir
-        if not os.path.isdir(directory):
-            # a text for a host that is still to become one of the Emperor's
-            directory = '/'
-        staging.enter(directory)
-        command = self._command(filename)
-        path = os.path.realpath('%s/%s' % (self.enabled_dir, filename)) if enabled else '%s/%s' % (self.available_dir, filename)
-        found = scan([_latin(word) for word in command[1:]], staging, None if text is None else text.decode('latin-1'), _latin(path))
-        if found.arguments is None:
-            return None, directory, found
-        command[1:] = _native(found.arguments)
-        if text is not None and found.exact:
-            command[1:1] = ['--strict'] * strict
-        return command, directory, found
-
-    def _judge(self, text, look, result, strict):
-        """(complaints, options) of a file or a text, by the `result` of its first reading; of a text in strict mode also of misspelt options."""
-        command, directory, scanned = look
-        rc, err, options = result
-        if command is None or not scanned.exact:
-            # what was left out may be what is missed
-            return [], options
-        if text is None:
-            return complaints(rc, err), options
-        text = to_native(text, errors='surrogate_or_replace')
-        found = complaints(rc, err, text)
-        if rc != 0 and strict:
-            # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder
-            command = [word for word in command if word != '--strict']
-            rc, err, options = self._get([(command, directory)], OPTIONS)[0]
-            lenient = complaints(rc, err)
-            if lenient:
-                found = lenient
-            elif is_set(options, 'autoload'):
-                rc, err, dummy = self._get([(command[:1] + ['--autoload', '--strict'] + command[1:], directory)], OPTIONS)[0]
-                found = complaints(rc, err, text)
-        return found, options
-
-    def left_out(self, filename):
-        """What was not looked at, or not asked of uWSGI, when a vassal's file or a text for it was read: sentences without a full stop."""
-        result = []
-        for one in sorted((key for key in self._readings if key[0] == filename), key=lambda key: key[1] is not None):
-            result.extend(said for said in self._readings[one][2] if said not in result)
-        return result
+        return self.configurations.exposed(filename, text)
 
     def included(self):
         """The files that the Emperor adds to a vassal's own, as uWSGI's arguments in pairs."""
@@ -522,14 +261,6 @@ class Host(object):
         if self.emperor:
             given = [('--inherit', self.settings.get('vassals-inherit')), ('--include', self.settings.get('vassals-include'))]
         return [(option, value) for option, value in given if value and os.path.exists(value)]
-
-    def _command(self, filename):
-        """The arguments with which the Emperor starts a vassal."""
-        ending = os.path.splitext(filename)[1]
-        command = [self.binary, {'.xml': '--xml', '.ini': '--ini', '.js': '--json', '.json': '--json'}.get(ending, '--yaml'), filename]
-        for pair in self.included():
-            command += pair
-        return command
 
     def _find_stats(self):
         for address in (STATS, self.settings.get('emperor-stats'), self.settings.get('emperor-stats-server')):
@@ -733,10 +464,6 @@ class Host(object):
         found = self.options(filename)
         return any(found.get(option) == usual for option in SOCKETS)
 
-    def forget(self, filename):
-        """Has a vassal's file read again when its options are asked for next."""
-        self._readings.pop((filename, None), None)
-
     def masterless(self, filename):
         """Whether a vassal runs without a master process, so that its only process is its worker."""
         options = self.options(filename)
@@ -887,9 +614,7 @@ class Host(object):
     def write(self, filename, text, mtime, access=None):
         """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
         self.files.write(filename, text, mtime, access)
-        self._readings.pop((filename, None), None)
-        if (filename, text) in self._readings:
-            self._readings[filename, None] = self._readings[filename, text]
+        self.configurations.wrote(filename, text)
 
     @staticmethod
     def set_access(path, access):

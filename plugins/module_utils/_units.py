@@ -149,7 +149,7 @@ def run_command(argv, cwd=None):
     return _bounded(argv, cwd=cwd)
 
 
-_bounded = _emperor.bounded(lambda argv, cwd=None: _emperor.run_all([(argv, cwd)])[0], SYSTEMCTL)
+_bounded = _emperor.bounded(lambda argv, cwd=None: _processes.run_all([(argv, cwd)])[0], SYSTEMCTL)
 
 
 def say(line):

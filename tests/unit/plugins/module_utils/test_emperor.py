@@ -13,6 +13,7 @@ import time
 import pytest
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Configurations
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 
 JOURNAL = [
@@ -93,86 +94,17 @@ def test_of_the_journal_only_what_root_and_the_applications_user_said_counts(tmp
     assert asked[0][-4:] == ['-u', 'uwsgi.service', '_UID=0', '_UID=1000']
 
 
-def test_commands_that_run_at_once_are_told_apart(tmp_path):
-    commands = [(['sh', '-c', 'pwd; echo %d >&2; exit %d' % (number, number)], str(tmp_path)) for number in range(9)]
-    assert _emperor.run_all(commands) == [(number, '%s\n' % tmp_path, '%d\n' % number) for number in range(9)]
-
-
-def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
-    talkative = ['sh', '-c', 'head -c 300000 /dev/zero | tr "\\0" x; echo end >&2']
-    assert [len(out) for dummy, out, dummy in _emperor.run_all([(talkative, '/')] * 4)] == [300000] * 4
-
-
 @pytest.fixture
 def host(tmp_path, monkeypatch):
-    """A host whose uWSGI notes each start and knows the options named in a vassal's file, but not `wrong`."""
-    uwsgi = tmp_path / 'uwsgi'
-    uwsgi.write_text(
-        to_text(
-            """#!/bin/sh
-            echo "$@" >> %s/calls
-            case " $* " in *" --strict "*) grep -q wrong "$3" && { echo "unknown config directive: wrong" >&2; exit 1; };; esac
-            while [ $# -gt 0 ]; do
-                [ "$1" != --ini ] || file=$2
-                if [ "$1" = --get ]; then
-                    case $2 in uwsgi-vassal-mark) echo '%s';; logto) (cd "$(dirname "$file")"; pwd);; esac
-                    shift
-                fi
-                shift
-            done
-            """
-            % (tmp_path, _emperor._MARK)
-        )
-    )
-    uwsgi.chmod(0o755)
-    result = object.__new__(_emperor.Host)
-    result.binary = str(uwsgi)
-    result.emperor = None
-    result.defaults = '/nonexistent'
-    result.available_dir = result.enabled_dir = str(tmp_path / 'available')
-    result.files = Files(result.available_dir, result.enabled_dir)
+    """A host of an Emperor that does not run."""
     monkeypatch.setattr(_files, 'STAGE', str(tmp_path / 'stage.'))
     (tmp_path / 'available').mkdir()
-    result._readings = {}
-    result.calls = lambda: len((tmp_path / 'calls').read_text().splitlines())
+    result = object.__new__(_emperor.Host)
+    result.emperor = None
+    result.defaults = '/nonexistent'
+    result.files = Files(str(tmp_path / 'available'), str(tmp_path / 'available'))
+    result.configurations = Configurations(result.files, result.included)
     return result
-
-
-def test_what_was_read_ahead_is_not_read_again(host):
-    for name in ('a.ini', 'b.ini'):
-        host.write(name, b'[uwsgi]\n', 1)
-    host.read([('a.ini', None), ('b.ini', None)])
-    assert host.calls() == 2
-    assert host.options('a.ini') == {'logto': host.available_dir}
-    assert host.lint('b.ini') == []
-    assert host.calls() == 2
-
-
-def test_a_text_is_read_where_its_directories_are_still_to_be_made(host, tmp_path):
-    host.available_dir = host.enabled_dir = str(tmp_path / 'nowhere')
-    assert host.lint('a.ini', b'[uwsgi]\nwrong = 1\n') == ['wrong is no option of this uWSGI and its plugins']
-    assert host.lint('a.ini', b'[uwsgi]\n') == []
-
-
-def test_the_options_are_those_of_the_text_that_was_written(host):
-    host.write('a.ini', b'[uwsgi]\n', 1)
-    host.options('a.ini')
-    assert host.lint('a.ini', b'[uwsgi]\nmaster = true\n') == []
-    assert host.options('a.ini') == {'logto': host.available_dir}
-    host.write('a.ini', b'[uwsgi]\nmaster = true\n', 2)
-    assert host.options('a.ini') != {'logto': host.available_dir}
-    assert host.calls() == 2
-    host.write('a.ini', b'[uwsgi]\nworkers = 1\n', 3)
-    assert host.options('a.ini') == {'logto': host.available_dir}
-    assert host.calls() == 3
-
-
-def test_of_many_texts_the_wrong_one_is_told(host):
-    texts = [('%d.ini' % number, b'[uwsgi]\nwrong = 1\n' if number == 3 else b'[uwsgi]\n') for number in range(5)]
-    host.read(texts)
-    said = [host.lint(*one) for one in texts]
-    assert said.pop(3) == ['wrong is no option of this uWSGI and its plugins']
-    assert said == [[]] * 4
 
 
 def access(path):
@@ -240,65 +172,3 @@ def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
     assert host.defaults in lines[0]
     (tmp_path / 'defaults.ini').write_text(to_text('\n'.join(['[uwsgi]'] + lines[1:])))
     host.check_env('a')
-
-
-@pytest.fixture
-def exposing(host, monkeypatch):
-    """What host.exposed() says of a text, by options, where /srv and what is below are not for root alone."""
-    monkeypatch.setattr(_files, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith('/srv/') else None)
-    monkeypatch.setattr(_processes, 'credentials', lambda pid: None)
-    host.settings = {}
-
-    def exposed(text, **options):
-        known = {'uid': 'alice'}
-        known.update((key.replace('_', '-'), value) for key, value in options.items())
-        monkeypatch.setattr(host, '_get', lambda commands, dummy: [(0, '', known) for one in commands])
-        host._readings.clear()
-        own, others = host.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
-        assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        return [[sentence.partition('opens its ')[2].split(',')[0] for sentence in part] for part in (own, others)]
-
-    return exposed
-
-
-@pytest.mark.parametrize(
-    'line', ['logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid', 'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log']
-)
-def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
-    assert exposing(line) == [[line.split()[0]], []]
-    # nobody else is there, or nobody but root
-    assert exposing(line, uid='root') == exposing(line.replace('/srv', '/var')) == exposing('x = 1') == [[], []]
-
-
-@pytest.mark.parametrize(
-    'line',
-    ['socket = /srv/a.socket', 'http-socket = /srv/a.socket,1', 'logto2 = /srv/a.log', 'pidfile2 = /srv/a.pid', 'cache2 = name=x,store=/srv/a.cache'],
-)
-def test_what_root_would_open_for_the_sake_of_chown_socket_is_told(exposing, line):
-    assert exposing(line, chown_socket='alice:www-data') == [[line.split()[0]], []]
-    assert exposing(line) == [[], []]
-
-
-def test_each_of_an_options_values_is_looked_at(exposing):
-    lines = 'socket = /run/uwsgi/a.socket\nsocket = 127.0.0.1:3031\nsocket = /srv/a.socket\nsocket = /srv/b.socket'
-    assert exposing(lines, chown_socket='alice', socket='/run/uwsgi/a.socket')[0] == ['socket', 'socket']
-
-
-def test_what_is_not_in_the_vassals_own_file_is_told_apart(exposing):
-    assert exposing('logto = %(place)/a.log', logto='/srv/a.log') == [[], ['logto']]
-
-
-@pytest.mark.parametrize('uid', ['0', '1000', '99999999999999999999'])
-def test_a_user_is_given_by_name_where_the_defaults_need_the_name(uid):
-    assert 'is a number, %s' % uid in _emperor.Host._unfit('a.ini', {'uid': uid, 'gid': '0', 'vassal-group': uid})[0]
-    assert _emperor.Host._unfit('a.ini', {'uid': uid, 'gid': '0'}) == []
-
-
-def test_a_socket_where_only_root_makes_files_wants_a_chown_socket(monkeypatch):
-    monkeypatch.setattr(_emperor.os.path, 'isdir', lambda path: True)
-    monkeypatch.setattr(_emperor.os, 'lstat', lambda path: os.stat('/'))
-    monkeypatch.setattr(_emperor, '_id', lambda value, find: 1000)
-    options = {'uid': 'alice', 'socket': '/run/uwsgi/b.socket'}
-    assert 'set chown-socket = alice:www-data' in _emperor.Host._unfit('a.ini', options)[0]
-    assert _emperor.Host._unfit('a.ini', dict(options, **{'chown-socket': 'alice'})) == []
-    assert _emperor.Host._unfit('a.ini', dict(options, socket='/srv/b.socket')) == []

@@ -57,3 +57,13 @@ def test_the_groups_of_a_process_are_known():
     uid, groups = _processes.credentials(os.getpid())
     assert (uid, groups[0]) == (os.geteuid(), os.getegid())
     assert set(os.getgroups()) <= set(groups)
+
+
+def test_commands_that_run_at_once_are_told_apart(tmp_path):
+    commands = [(['sh', '-c', 'pwd; echo %d >&2; exit %d' % (number, number)], str(tmp_path)) for number in range(9)]
+    assert _processes.run_all(commands) == [(number, '%s\n' % tmp_path, '%d\n' % number) for number in range(9)]
+
+
+def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
+    talkative = ['sh', '-c', 'head -c 300000 /dev/zero | tr "\\0" x; echo end >&2']
+    assert [len(out) for dummy, out, dummy in _processes.run_all([(talkative, '/')] * 4)] == [300000] * 4
