@@ -247,9 +247,10 @@ class Configurations(object):
             found = path and _files.open_above(path)
             # of RUN_DIR it is said once
             if found and found[0] != RUN_DIR:
-                sentence = 'uWSGI is still root when it opens its %s, %s, and %s is not for root alone: %s. An application becomes root by that; keep it in %s' % (
-                    option, path, found[0], found[1], '/var/log/uwsgi' if option.startswith('log') else RUN_DIR
-                )  # fmt: skip
+                sentence = (
+                    'uWSGI is still root when it opens its %s, %s, and %s is not for root alone: %s. '
+                    'An application becomes root by that; keep it in %s'
+                ) % (option, path, found[0], found[1], '/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
                 if sentence not in result[not own]:
                     result[not own].append(sentence)
         return result

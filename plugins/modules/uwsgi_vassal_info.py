@@ -173,7 +173,7 @@ def count_requests(stats):
     """The requests of all workers, None where the document has no such numbers: it is the application's own."""
     workers = stats.get('workers')
     counts = [worker.get('requests') for worker in workers if isinstance(worker, dict)] if isinstance(workers, list) else []
-    return sum(counts) if counts and all(type(count) is int and 0 <= count < MANY for count in counts) else None
+    return sum(counts) if counts and all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MANY for count in counts) else None
 
 
 def describe(host, situation, view):
