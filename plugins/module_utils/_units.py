@@ -39,8 +39,13 @@ MARKS = '/run/uwsgi-emperor/vassals'
 # The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
 ASKED = '.asked'
 SOON = 10
+# What says of a unit that its next stop asks nobody, as its vassal is gone: for a minute, as the unit knows, since a stop of hundreds takes
+# some seconds. systemd removes it neither with the Emperor nor with the watcher.
+FORGOTTEN = '/run/uwsgi-vassals'
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
+# The watcher's own unit.
+WATCHER = 'uwsgi-vassals.service'
 # The names that were both linked and enabled when they were looked at last: it tells which of the two changed since.
 AGREED = '/var/lib/uwsgi-emperor/enabled'
 
@@ -159,31 +164,43 @@ def say(line):
 
 
 def mark(name, accepts):
-    """Sets or removes the mark of a vassal."""
-    path = '%s/%s' % (MARKS, unit_of(name))
+    """Sets or removes the mark of a vassal. Returns whether there was one."""
+    there = os.path.exists('%s/%s' % (MARKS, unit_of(name)))
     if accepts:
-        if not os.path.isdir(MARKS):
-            os.makedirs(MARKS)
-        open(path, 'w').close()
-    elif os.path.exists(path):
+        remember(name)
+        _touch(MARKS, unit_of(name))
+    elif there:
+        os.unlink('%s/%s' % (MARKS, unit_of(name)))
+    return there
+
+
+def forget(name):
+    """Has the next stop of a vassal's unit ask nobody, and a start after it the vassal."""
+    mark(name, False)
+    _touch(FORGOTTEN, unit_of(name))
+
+
+def remember(name):
+    """Has a stop of a vassal's unit ask the vassal again."""
+    path = '%s/%s' % (FORGOTTEN, unit_of(name))
+    if os.path.exists(path):
         os.unlink(path)
 
 
 def ask(name):
-    """Has the next start of a vassal's unit only look at the vassal, for the watcher."""
+    """Has the next start of a vassal's unit, and a stop as part of a restart, only look at the vassal, for the watcher."""
     mark(name, False)
-    if not os.path.isdir(MARKS):
-        os.makedirs(MARKS)
-    open('%s/%s%s' % (MARKS, unit_of(name), ASKED), 'w').close()
+    _touch(MARKS, unit_of(name) + ASKED)
 
 
-def asked(name):
-    """Whether the watcher has asked for this start of a unit, a moment ago."""
+def asked(name, last=True):
+    """Whether the watcher has asked for what a unit does, a moment ago. It is told but once, to the `last` who wants to know."""
     path = '%s/%s%s' % (MARKS, unit_of(name), ASKED)
     if not os.path.exists(path):
         return False
     age = time.time() - os.stat(path).st_mtime
-    os.unlink(path)
+    if last:
+        os.unlink(path)
     return age < SOON
 
 
@@ -224,6 +241,11 @@ def asked_for(name, otherwise=None):
         # it is enabled when that starts again
         return None
     return 'disabled' if own == 'stop' else otherwise
+
+
+def watched_over():
+    """Whether the watcher is there."""
+    return not run_command(['systemctl', '-q', 'is-active', WATCHER])[0]
 
 
 def call_off(name):
@@ -274,9 +296,17 @@ def verb(word, instance):
     if wanted_now or word == 'stop':
         # a start or reload may have been cut off already
         state = wanted_now
-    if word == 'stop':
+    if word == 'start':
+        remember(name)
+    elif word == 'stop':
+        if wanted_now == 'restarted' and asked(name, last=False):
+            return 0
         # with one, a start that follows would ask nobody
-        mark(name, False)
+        marked = mark(name, False)
+        if wanted_now and not marked and not watched_over():
+            # a watcher that ends has all units stopped: one of a former release only removes the marks, and what says more may be lost
+            call_off(name)
+            raise VassalError('%s: its mark is gone, and so is %s: nothing was done. Try again' % (to_native(name), WATCHER))
     failed = False
     while state:
         done = None
@@ -468,8 +498,8 @@ class Watcher(object):
     def act(self, acts):
         """Carries out what decide() said: one systemctl for all of a kind."""
         for act, name in acts:
-            if act in ('notice', 'forget'):
-                mark(name, act == 'notice')
+            if act == 'notice':
+                mark(name, True)
             elif act == 'restart':
                 ask(name)
             elif act == 'end':
@@ -486,7 +516,13 @@ class Watcher(object):
             units = [unit_of(name) for act, name in acts if act in kinds]
             if units:
                 line = '%s %s' % (command[0], ' '.join(units))
+                gone = [name for act, name in acts if act == 'forget' and act in kinds]
+                for name in gone:
+                    # only now, as what systemctl did before may have taken long
+                    forget(name)
                 code, dummy, err = run_command(['systemctl'] + command + units)
+                for name in gone if code else []:
+                    remember(name)
                 if not code:
                     self._refused.discard(line)
                     say(line)
@@ -498,9 +534,11 @@ class Watcher(object):
         """Without the Emperor no vassal runs."""
         # systemd removes them, too, with the Emperor's runtime directory
         shutil.rmtree(MARKS, ignore_errors=True)
-        units = [unit_of(name) for name, state in self.states().items() if state == 'active']
-        if units:
-            run_command(['systemctl', 'stop', '--no-block'] + units)
+        names = sorted(name for name, state in self.states().items() if state == 'active')
+        for name in names:
+            _touch(FORGOTTEN, unit_of(name))
+        if names:
+            run_command(['systemctl', 'stop', '--no-block'] + [unit_of(name) for name in names])
 
 
 def settle(host):
@@ -599,6 +637,14 @@ def starting(pid):
     # it loads the application, or has no workers at all
     age = _processes.age(pid)
     return age is not None and age < START
+
+
+def _touch(directory, name):
+    if not os.path.isdir(directory):
+        os.makedirs(directory)
+    with open('%s/%s' % (directory, name), 'w'):
+        # the time counts, which is not that of an empty file that was there
+        os.utime('%s/%s' % (directory, name), None)
 
 
 def _entries(directory):

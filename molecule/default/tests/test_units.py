@@ -285,6 +285,16 @@ def test_a_verb_that_can_not_do_what_it_is_asked_for_fails_and_the_application_r
     assert all(pid not in (None, before[name]) for name, pid in masters(sites, 'stone').items())
 
 
+@pytest.mark.parametrize('lost', ['rm -f /run/uwsgi-emperor/vassals/*', 'rm -r /run/uwsgi-emperor/vassals'], ids=['files', 'directory'])
+def test_whose_mark_is_lost_is_restarted_and_stopped_all_the_same(sites, stone, lost):
+    before = masters(sites, 'stone')
+    everywhere(sites, lost + '; systemctl restart uwsgi@stone')
+    assert all(pid not in (None, before[name]) for name, pid in masters(sites, 'stone').items())
+    everywhere(sites, lost + '; systemctl stop uwsgi@stone')
+    assert set(masters(sites, 'stone').values()) == set([None])
+    agree(sites, 'stone', 'inactive', False)
+
+
 def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(sites):
     python(sites, 'broken', GOOD)
     try:

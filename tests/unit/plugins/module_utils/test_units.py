@@ -7,12 +7,22 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import re
+import subprocess
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide, name_of, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch, tmp_path):
+    """Where the watcher says that a vassal is gone."""
+    path = tmp_path / 'forgotten'
+    monkeypatch.setattr(_units, 'FORGOTTEN', str(path))
+    return path
 
 
 @pytest.mark.parametrize('name, unit', [('redmine', 'uwsgi@redmine.service'), ('a-b.c_d@e', 'uwsgi@a-b.c_d@e.service'), ('a+b', r'uwsgi@a\x2bb.service')])
@@ -103,6 +113,23 @@ def test_what_systemctl_refuses_is_told_once(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr()[0] == 'start uwsgi@a.service: no such thing\n'
 
 
+@pytest.mark.parametrize('refuses', [False, True])
+def test_a_unit_is_told_to_forget_its_vassal_for_its_stop_alone(monkeypatch, tmp_path, forgotten, refuses):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    told = []
+
+    def run_command(argv):
+        told.append((argv[1], (forgotten / 'uwsgi@a.service').exists()))
+        return int(refuses), '', ''
+
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _units.mark('a', True)
+    _units.Watcher(FakeHost(busy=False)).act([('disable', 'a'), ('forget', 'a'), ('start', 'b')])
+    # systemctl disable may take long
+    assert told == [('disable', False), ('stop', True), ('start', not refuses)]
+    assert not _units.mark('a', False)
+
+
 def test_a_vassal_without_its_socket_is_not_up_and_its_configuration_is_asked_once(monkeypatch, tmp_path):
     host = FakeHost(busy=False)
     read = []
@@ -181,6 +208,7 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
     _units.Watcher(FakeHost(busy=False)).end()
     assert commands == [['systemctl', 'stop', '--no-block', 'uwsgi@stone.service']]
     assert not os.path.exists(_units.MARKS)
+    assert listdir(_units.FORGOTTEN) == ['uwsgi@stone.service']
 
 
 @pytest.mark.parametrize(
@@ -257,6 +285,7 @@ class Unit(object):
         self.did = []
         self.fails = {}  # state -> what is raised
         self.accepting = True
+        self.watcher = True  # whether it is there
         self.host = FakeHost(busy=False)
         self.host.enabled = lambda: {'a': 'a.ini'}
         self.host.look = lambda: None
@@ -269,6 +298,8 @@ class Unit(object):
         monkeypatch.setattr(_units.signal, 'signal', lambda number, handler: None)
 
     def run_command(self, argv):
+        if argv[2] == 'is-active':
+            return (0 if self.watcher else 3), '', ''
         if argv[1] != 'list-jobs':
             self.did.append(' '.join(argv[1:]))
             if argv[1] == 'cancel':
@@ -297,6 +328,67 @@ def test_a_stop_that_fails_calls_its_job_off_and_its_unit_is_active_again(monkey
     assert _units.verb('stop', 'a') == 1
     assert unit.did == [state, 'cancel 5', '-q start --no-block uwsgi@a.service']
     assert str(error.args[-1]).splitlines()[-1] in capsys.readouterr()[1]
+
+
+@pytest.mark.parametrize('kind, state', [('stop', 'disabled'), ('restart', 'restarted')])
+def test_a_unit_whose_mark_is_lost_stops_and_restarts_its_vassal(monkeypatch, tmp_path, kind, state):
+    unit = Unit(monkeypatch, tmp_path, kind)
+    assert _units.verb('stop', 'a') == 0
+    assert unit.did == [state]
+
+
+def test_what_stops_with_its_watcher_is_not_disabled_though_nothing_says_so(monkeypatch, tmp_path):
+    unit = Unit(monkeypatch, tmp_path, 'stop')
+    unit.watcher = False
+    with pytest.raises(VassalError):
+        _units.verb('stop', 'a')
+    assert unit.did == ['cancel 5']
+    # with a mark it is somebody's own wish
+    unit = Unit(monkeypatch, tmp_path, 'stop')
+    unit.watcher = False
+    _units.mark('a', True)
+    assert _units.verb('stop', 'a') == 0 and unit.did == ['disabled']
+
+
+@pytest.mark.parametrize('kind, did', [('restart', []), ('stop', ['disabled'])])
+def test_a_restart_by_which_the_watcher_asks_restarts_nothing_and_a_stop_at_that_time_is_one(monkeypatch, tmp_path, kind, did):
+    unit = Unit(monkeypatch, tmp_path, kind)
+    _units.mark('a', True)
+    _units.ask('a')
+    assert _units.verb('stop', 'a') == 0
+    assert unit.did == did
+    assert _units.asked('a')
+
+
+TEMPLATE = os.path.join(os.path.dirname(__file__), '../../../../roles/emperor/templates/etc/systemd/system/uwsgi@.service.emperor.j2')
+
+
+def test_a_unit_asks_its_vassal_unless_the_watcher_has_just_told_it_to_forget_it(monkeypatch, tmp_path, forgotten):
+    with open(TEMPLATE) as handle:
+        found = re.search(r"^ExecStop=/bin/sh -c '(.*)' (?:\\\n)? *(\S+)/%n %i$", handle.read(), re.MULTILINE)
+    assert found.group(2) == '/run/uwsgi-vassals'
+    script = found.group(1).replace('{{ __emperor_units }}', 'echo')
+    path = forgotten / 'uwsgi@a.service'
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+
+    def asks():
+        said = subprocess.check_output(['/bin/sh', '-c', script, str(path), 'a'])
+        assert said in (b'', b'stop a\n')
+        return bool(said)
+
+    assert asks()
+    _units.mark('a', True)
+    _units.forget('a')
+    assert [asks(), asks()] == [False, True] and not os.path.exists(_units.MARKS + '/uwsgi@a.service')
+    _units.forget('a')
+    os.utime(str(path), (path.stat().st_atime - 61, path.stat().st_mtime - 61))
+    assert asks()
+    # again, as it is there still
+    _units.forget('a')
+    assert not asks()
+    _units.forget('a')
+    _units.mark('a', True)
+    assert asks()
 
 
 def test_a_unit_whose_vassal_does_not_accept_requests_any_more_is_not_started_again(monkeypatch, tmp_path):
