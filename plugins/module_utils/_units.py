@@ -231,13 +231,18 @@ def jobs():
     return dict((words[1], (words[0], words[2])) for words in lines if len(words) > 2)
 
 
+def emperor_ends(waiting):
+    """Whether the Emperor is to stop or to restart, by the jobs that wait or run."""
+    return waiting.get('uwsgi.service', (None, None))[1] in ('stop', 'restart') or 'shutdown.target' in waiting
+
+
 def asked_for(name, otherwise=None):
     """The state that systemd's job for a unit stands for; None for a vassal that stops with its Emperor, `otherwise` without such a job."""
-    waiting = dict((unit, kind) for unit, (dummy, kind) in jobs().items())
-    own = waiting.get(unit_of(name))
+    waiting = jobs()
+    dummy, own = waiting.get(unit_of(name), (None, None))
     if own in ('restart', 'try-restart'):
         return 'restarted'
-    if waiting.get('uwsgi.service') in ('stop', 'restart') or 'shutdown.target' in waiting:
+    if emperor_ends(waiting):
         # it is enabled when that starts again
         return None
     return 'disabled' if own == 'stop' else otherwise
@@ -531,7 +536,11 @@ class Watcher(object):
                     say('%s: %s' % (line, err.strip()))
 
     def end(self):
-        """Without the Emperor no vassal runs."""
+        """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""
+        waiting = jobs()
+        if waiting.get(WATCHER, (None, None))[1] == 'restart' and not emperor_ends(waiting) and _emperor.process(self.host.emperor or 0):
+            # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
+            return
         # systemd removes them, too, with the Emperor's runtime directory
         shutil.rmtree(MARKS, ignore_errors=True)
         names = sorted(name for name, state in self.states().items() if state == 'active')

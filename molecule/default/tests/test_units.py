@@ -200,6 +200,12 @@ def test_one_process_for_all_that_comes_back(sites, stone):
         assert len(said.split()) == 1, '%s: %s' % (name, said)
 
 
+def test_while_that_process_is_restarted_an_application_is_stopped_all_the_same(sites, stone):
+    everywhere(sites, 'systemctl restart uwsgi-vassals; systemctl stop uwsgi@stone')
+    assert set(masters(sites, 'stone').values()) == set([None])
+    agree(sites, 'stone', 'inactive', False)
+
+
 def test_systemd_takes_the_units_without_a_warning(sites):
     command = 'systemd-analyze verify /etc/systemd/system/uwsgi-vassals.service /etc/systemd/system/uwsgi-vassals.target uwsgi@stone.service 2>&1'
     for name, said in everywhere(sites, command).items():

@@ -196,19 +196,53 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     assert told == [''] * (_units.FALLS - 1) + ['disable forget'] + [''] * (_units.RISES - _units.FALLS - 1) + ['notice']
 
 
-def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_the_same_time(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    'waiting, runs',
+    [
+        (['uwsgi.service stop', 'uwsgi-vassals.service stop'], True),
+        (['uwsgi.service restart', 'uwsgi-vassals.service restart'], True),
+        (['shutdown.target start', 'uwsgi-vassals.service stop'], True),
+        # it has died
+        (['uwsgi-vassals.service restart'], False),
+        # nobody is to follow
+        (['uwsgi-vassals.service stop'], True),
+        ([], True),
+    ],
+)
+def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_the_same_time(monkeypatch, tmp_path, waiting, runs):
     commands = []
+
+    def run_command(argv):
+        if 'list-jobs' not in argv:
+            commands.append(argv)
+        return 0, ''.join('%d %s running\n' % (number, line) for number, line in enumerate(waiting)), ''
+
     monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
     monkeypatch.setattr(_units, 'AGREED', str(tmp_path / 'agreed'))
+    monkeypatch.setattr(_units._emperor, 'process', lambda pid: (1, 1) if runs and pid == 1 else None)
     _units.mark('stone', True)
     listdir = os.listdir
     monkeypatch.setattr(os, 'listdir', lambda path: listdir(path) + ['gone'])
     monkeypatch.setattr(_units.Watcher, 'states', staticmethod(lambda: dict(stone='active', hello='inactive')))
-    monkeypatch.setattr(_units, 'run_command', commands.append)
+    monkeypatch.setattr(_units, 'run_command', run_command)
     _units.Watcher(FakeHost(busy=False)).end()
     assert commands == [['systemctl', 'stop', '--no-block', 'uwsgi@stone.service']]
     assert not os.path.exists(_units.MARKS)
     assert listdir(_units.FORGOTTEN) == ['uwsgi@stone.service']
+
+
+def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypatch, tmp_path):
+    def run_command(argv):
+        assert 'list-jobs' in argv, argv
+        return 0, '7 uwsgi-vassals.service restart running\n', ''
+
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_units, 'AGREED', str(tmp_path / 'agreed'))
+    monkeypatch.setattr(_units.Watcher, 'states', staticmethod(lambda: dict(stone='active')))
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _units.mark('stone', True)
+    _units.Watcher(FakeHost(busy=False)).end()
+    assert _units.mark('stone', False) and not os.path.exists(_units.FORGOTTEN)
 
 
 @pytest.mark.parametrize(
