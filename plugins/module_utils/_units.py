@@ -46,7 +46,8 @@ FORGOTTEN = '/run/uwsgi-vassals'
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The watcher's own unit.
 WATCHER = 'uwsgi-vassals.service'
-# The names that were both linked and enabled when they were looked at last: it tells which of the two changed since.
+# The names that were both linked and enabled when they were looked at last: it tells which of the two changed since. With each name
+# stands, for the Emperor's vassals, what tells its two links from others that took their places since.
 AGREED = '/var/lib/uwsgi-emperor/enabled'
 
 # The layout is the one that the role makes.
@@ -78,7 +79,7 @@ MASKS = ('/etc/systemd/system', '/run/systemd/system')
 MASKED = 'masked'
 
 
-def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True):
+def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True, renewed=frozenset()):
     """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
 
     linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
@@ -87,6 +88,7 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
     states: the ActiveState of the units that systemd has loaded, by name, or MASKED.
     rises, falls: whether to tell systemd of what is up now, and of what is not linked any more. While a run of the module is at work
     that is left for later: of hundreds, it costs as much as they need themselves.
+    renewed: the names whose link, or that of systemctl's, is another one than that which was agreed on: it went, and was made again.
 
     The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
     unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal; 'reset' for
@@ -103,6 +105,8 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
                 # that holds when it is not masked any more
                 (agreed.add if name in linked else agreed.discard)(name)
             continue
+        if name in renewed:
+            agreed.discard(name)
         if name in linked and name not in enabled and name in agreed:
             agreed.discard(name)
             acts.append(('stop' if state == 'active' else 'end', name))
@@ -419,7 +423,8 @@ class Watcher(object):
 
     def __init__(self, host):
         self.host = host
-        self.agreed = _lines(AGREED)
+        self.agreed = _agreement()  # name -> what tells the link and systemctl's from others, None for each that was not there
+        self._files = {}  # name -> file name of what is linked
         self._down_for = {}  # name -> looks in a row that found it down
         self._ends = {}  # name -> process that stops it
         self._ticks = 0
@@ -432,7 +437,7 @@ class Watcher(object):
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
         view = self.host.look()
-        files = self.host.enabled()
+        files = self._files = self.host.enabled()
         linked = set(files)
         up, crashing = set(), set()
         for name, filename in files.items():
@@ -463,7 +468,8 @@ class Watcher(object):
         self._ticks += 1
         linked, up, down, crashing = self.look()
         enabled = set(name_of(unit) for unit in _entries(WANTS))
-        found = linked, enabled, up, down, crashing
+        links = dict((name, self._links(name)) for name in linked | enabled)
+        found = linked, enabled, up, down, crashing, links
         if found == self._settled and self._ticks % RARELY:
             return
         states = self.states()
@@ -475,14 +481,24 @@ class Watcher(object):
         states.update((name, MASKED) for name in self.masked())
         busy = self.host.busy()
         self._busy_for = self._busy_for + 1 if busy else 0
-        acts, agreed = decide(
-            linked, enabled, self.agreed, up, down, crashing, states, rises=self._busy_for % RISES == 0, falls=self._busy_for % FALLS == 0
+        renewed = set(name for name in links if _renewed(self.agreed.get(name), links[name]))
+        acts, names = decide(
+            linked, enabled, set(self.agreed), up, down, crashing, states, self._busy_for % RISES == 0, self._busy_for % FALLS == 0, renewed
         )
+        agreed = {}
+        for name in names:
+            kept = states.get(name) in BUSY or name not in renewed and not (name in linked and name in enabled)
+            agreed[name] = self.agreed[name] if kept and name in self.agreed else links.get(name, (None, None))
         self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         self.act(acts)
         if agreed != self.agreed:
             self.agreed = agreed
-            _write_lines(AGREED, agreed)
+            _write_lines(AGREED, [' '.join([name] + [one or '-' for one in agreed[name]]) for name in agreed])
+
+    def _links(self, name):
+        """What tells a vassal's link, and that of systemctl's, from others that take their places; None for one that is not there."""
+        filename = self._files.get(name)
+        return filename and _identity('%s/%s' % (self.host.enabled_dir, filename)), _identity('%s/%s' % (WANTS, unit_of(name)))
 
     @staticmethod
     def states():
@@ -660,11 +676,38 @@ def _entries(directory):
     return os.listdir(directory) if os.path.isdir(directory) else []
 
 
+def _identity(path):
+    """What tells a link from another of its name, None where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return '%d:%.6f' % (found.st_ino, found.st_ctime)
+
+
+def _renewed(former, links):
+    """Whether one of two links is another than it was; of one that was not there, or that nobody knows, that can not be told."""
+    return bool(former) and any(None not in pair and pair[0] != pair[1] for pair in zip(former, links))
+
+
+def _agreement():
+    """The names agreed on, each with what tells its links from others; a former release wrote the names alone."""
+    found = {}
+    for line in _read_lines(AGREED):
+        words = [None if word == '-' else word for word in line.split() + ['-', '-']]
+        found[to_text(words[0])] = tuple(words[1:3])
+    return found
+
+
 def _lines(path):
+    return set(to_text(line.split()[0]) for line in _read_lines(path))
+
+
+def _read_lines(path):
     if not os.path.exists(path):
-        return set()
+        return []
     with open(path) as handle:
-        return set(map(to_text, handle.read().split()))
+        return [line for line in handle.read().split('\n') if line.strip()]
 
 
 def _write_lines(path, lines):

@@ -119,6 +119,14 @@ def test_the_module_and_links_made_by_hand(sites, stone):
     agree(sites, 'stone', 'active', True)
 
 
+def test_what_is_stopped_and_at_once_linked_or_enabled_again_is_enabled(sites, stone):
+    for again in 'ln -s ../apps-available/stone.ini ' + LINK % 'stone', 'systemctl -q enable uwsgi@stone':
+        # the moment at which the next look comes is not known
+        for pause in '0.3', '0.6', '0.9':
+            everywhere(sites, 'sleep %s; systemctl stop uwsgi@stone; %s' % (pause, again))
+            agree(sites, 'stone', 'active', True)
+
+
 def test_a_crash_loop(sites, stone):
     everywhere(sites, 'echo "chdir = /nowhere" >> ' + FILE % 'stone')
     try:

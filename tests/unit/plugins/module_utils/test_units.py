@@ -32,7 +32,7 @@ def test_a_vassal_and_its_unit_know_each_other(name, unit):
     assert name_of(unit[len('uwsgi@') : -len('.service')]) == name
 
 
-# One vassal: in which of linked, enabled, agreed, up, down, crashing it is; its unit; the acts; whether it is agreed on then.
+# One vassal: in which of linked, enabled, agreed, up, down, crashing, renewed it is; its unit; the acts; whether it is agreed on then.
 SITUATIONS = [
     # all agree
     ('linked enabled agreed up', 'active', '', True),
@@ -61,6 +61,14 @@ SITUATIONS = [
     ('linked agreed down', 'failed', 'end', False),
     ('linked agreed', 'inactive', 'end', False),
     ('agreed', 'inactive', '', False),
+    # by systemctl stop, and then by the module, by hand or by systemctl enable, before anybody looked
+    ('linked agreed renewed', 'inactive', 'enable', True),
+    ('linked agreed renewed up', 'inactive', 'enable notice', True),
+    ('linked agreed renewed up', 'active', 'enable', True),
+    ('enabled agreed renewed', 'inactive', 'start', False),
+    # or both
+    ('linked enabled agreed renewed up', 'active', '', True),
+    ('agreed renewed', 'inactive', '', False),
     # it does not accept requests any more: the unit asks it why
     ('linked enabled agreed down', 'active', 'restart', True),
     ('linked enabled agreed down crashing', 'active', 'restart', True),
@@ -77,7 +85,8 @@ SITUATIONS = [
 @pytest.mark.parametrize('sets, state, acts, agreed', SITUATIONS, ids=[' '.join(one[:2]) for one in SITUATIONS])
 def test_what_systemd_is_told(sets, state, acts, agreed):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
-    assert decide(*(arguments + [dict(a=state)])) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=state)]), **dict(renewed=renewed)) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +101,8 @@ def test_of_a_masked_unit_only_what_agrees_is_kept_in_mind(sets, agreed):
 @pytest.mark.parametrize('sets', sorted(set(one[0] for one in SITUATIONS)))
 def test_while_its_unit_is_at_work_a_vassal_is_left_alone(sets, state):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
-    assert decide(*(arguments + [dict(a=state)])) == ([], arguments[2])
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=state)]), **dict(renewed=renewed)) == ([], arguments[2])
 
 
 def test_a_masked_unit_is_told_once(monkeypatch, tmp_path, capsys):
@@ -168,6 +178,7 @@ class FakeHost(object):
     """A host on which a run of the module is at work, or none."""
 
     emperor = 1
+    enabled_dir = '/etc/uwsgi/apps-enabled'
 
     def __init__(self, busy):
         self.busy = lambda: busy
@@ -175,7 +186,7 @@ class FakeHost(object):
 
 def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     watcher = _units.Watcher(FakeHost(busy=True))
-    watcher.agreed = set(['up', 'gone'])
+    watcher.agreed = dict.fromkeys(['up', 'gone'], (None, None))
     units = ['uwsgi@up.service', 'uwsgi@gone.service']
     states = dict(up='inactive', gone='active')
     told = []
@@ -194,6 +205,58 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     for dummy in range(_units.RISES):
         watcher.tick()
     assert told == [''] * (_units.FALLS - 1) + ['disable forget'] + [''] * (_units.RISES - _units.FALLS - 1) + ['notice']
+
+
+@pytest.mark.parametrize('restarts', [False, True], ids=['', 'another watcher'])
+@pytest.mark.parametrize(
+    'away, back, acts',
+    [
+        ('stone.ini uwsgi@stone.service', 'stone.ini', ['enable']),
+        ('stone.ini uwsgi@stone.service', 'uwsgi@stone.service', ['start']),
+        ('uwsgi@stone.service', '', ['end']),
+        ('stone.ini', '', ['disable']),
+        ('stone.ini', 'stone.ini', []),
+    ],
+    ids=['stopped and linked', 'stopped and enabled', 'disabled', 'unlinked', 'linked anew'],
+)
+def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_path, away, back, acts, restarts):
+    for name in 'AGREED', 'WANTS', 'MARKS':
+        monkeypatch.setattr(_units, name, str(tmp_path / name))
+    monkeypatch.setattr(_units.Watcher, 'states', staticmethod(lambda: {}))
+    paths = {'stone.ini': str(tmp_path / 'stone.ini'), 'uwsgi@stone.service': _units.WANTS + '/uwsgi@stone.service'}
+    told = []
+
+    def watcher():
+        found = _units.Watcher(FakeHost(busy=False))
+        found.host.enabled_dir = str(tmp_path)
+        found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
+        found.host.look = lambda: _units._emperor.View({}, None, {})
+        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts))
+        return found
+
+    os.mkdir(_units.WANTS)
+    for path in paths.values():
+        os.symlink('nowhere', path)
+    first = watcher()
+    first.tick()
+    if restarts:
+        first = watcher()
+    for name in away.split():
+        os.unlink(paths[name])
+    if back:
+        # an inode's number is used again soon; the time counts, which the kernel has by some milliseconds
+        _units.time.sleep(0.02)
+        os.symlink('nowhere', paths[back])
+    assert told == []
+    first.tick()
+    assert told == acts
+
+
+def test_what_a_former_release_agreed_on_holds(monkeypatch, tmp_path):
+    monkeypatch.setattr(_units, 'AGREED', str(tmp_path / 'agreed'))
+    (tmp_path / 'agreed').write_text(u'hello\nstone\n')
+    assert _units.Watcher(FakeHost(busy=False)).agreed == dict(hello=(None, None), stone=(None, None))
+    assert not _units._renewed((None, None), ('1:1.0', '2:2.0'))
 
 
 @pytest.mark.parametrize(
