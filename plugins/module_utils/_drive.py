@@ -100,6 +100,11 @@ class Job(object):
         return bool(good and not self.plan.changed and not self.probe)
 
     @property
+    def rose(self):
+        """Whether it accepts requests now, and systemd may not know that."""
+        return bool(self.after and self.after.accepting and ('link' in self.plan.actions or not self.before.accepting))
+
+    @property
     def to_write(self):
         return self.text if 'write' in self.plan.actions else None
 

@@ -27,6 +27,8 @@ SERVICE = '/etc/systemd/system/uwsgi@.service'
 SOCKET = '/etc/systemd/system/uwsgi@.socket'
 # Masked where systemd supervises.
 EMPEROR = '/etc/systemd/system/uwsgi.service'
+# A mark of root's for each of the Emperor's vassals that accepts requests: with it, its unit starts at once and asks nobody.
+MARKS = '/run/uwsgi-emperor/vassals'
 WANTS = '/etc/systemd/system/multi-user.target.wants'
 # A unit that has failed counts as one that systemd has started so often in vain.
 FAILED = 5
@@ -63,6 +65,26 @@ def supervises():
 def wanted():
     """The units that are enabled."""
     return set(entry for entry in os.listdir(WANTS) if entry.startswith('uwsgi@')) if os.path.isdir(WANTS) else set()
+
+
+def announce(host, names):
+    """Has systemd know of vassals of an Emperor that have come up, before somebody who knows it asks for more.
+
+    The watcher would tell it a second or three later: till then systemctl stop has nothing to stop, and says success. A unit for which
+    systemd has something else to do is left to that, and all of them to the watcher where systemd can not be told.
+    """
+    own = host.unit == 'uwsgi.service' and host.enabled_dir == '/etc/uwsgi/apps-enabled' and os.path.isdir(os.path.dirname(MARKS))
+    if not names or isinstance(host, Systemd) or not own or not os.path.exists(SERVICE) or os.path.exists(SOCKET):
+        return
+    units = [unit_of(name) for name in names]
+    try:
+        if not os.path.isdir(MARKS):
+            os.mkdir(MARKS)
+        for unit in units:
+            open('%s/%s' % (MARKS, unit), 'w').close()
+        host.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + units)
+    except (IOError, OSError, VassalError):
+        pass
 
 
 class Systemd(Host):

@@ -30,12 +30,10 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _pr
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import MARKS, Systemd, name_of, supervises, unit_of, wanted
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
 
-# A mark of root's for each vassal that accepts requests: with it, its unit starts at once and asks nobody.
-MARKS = '/run/uwsgi-emperor/vassals'
 # The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
 ASKED = '.asked'
 SOON = 10

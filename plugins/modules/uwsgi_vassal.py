@@ -298,6 +298,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import announce
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     STATES,
@@ -508,11 +509,14 @@ def run(module, params):
     lock = None
     if not module.check_mode:
         lock = host.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
+    jobs = []
     try:
-        return carry_out(module, params, host, wanted)
+        return carry_out(module, params, host, wanted, jobs)
     finally:
         if lock is not None:
             os.close(lock)
+            # a unit that starts may have waited for the lock
+            announce(host, [job.name for job in jobs if job.rose])
 
 
 def find_access(host, jobs, wanted, check_mode):
@@ -544,9 +548,9 @@ def agrees(job):
     return s.access[2] == s.credentials[1][0] and s.env_access in (None, (MODE, 0, s.access[2]))
 
 
-def carry_out(module, params, host, wanted):
+def carry_out(module, params, host, wanted, jobs):
+    """The result; `jobs`, an empty list, gets one for each vassal."""
     view = host.look()
-    jobs = []
     for wish, situation in zip(wanted, host.situations([wish.name for wish in wanted], view)):
         if wish.from_config and wish.text is not None and situation.extension != '.ini':
             raise VassalError(

@@ -119,6 +119,17 @@ def test_the_module_and_links_made_by_hand(sites, stone):
     agree(sites, 'stone', 'active', True)
 
 
+@pytest.mark.parametrize('verb', ['stop', 'restart'])
+def test_what_the_module_has_just_enabled_is_stopped_and_restarted(sites, stone, verb):
+    for dummy in range(3):
+        everywhere(sites, 'systemctl stop uwsgi@stone')
+        agree(sites, 'stone', 'inactive', False)
+        before = dict((name, result['vassals'][0]['after']['pid']) for name, result in drive(dict(name='stone'), tuple(BY_ROLE)).items())
+        everywhere(sites, 'systemctl is-active uwsgi@stone && systemctl %s uwsgi@stone' % verb)
+        after = masters(sites, 'stone')
+        assert all((pid is None) is (verb == 'stop') and pid != before[name] for name, pid in after.items()), '%s, then %s' % (before, after)
+
+
 def test_what_is_stopped_and_at_once_linked_or_enabled_again_is_enabled(sites, stone):
     for again in 'ln -s ../apps-available/stone.ini ' + LINK % 'stone', 'systemctl -q enable uwsgi@stone':
         # the moment at which the next look comes is not known

@@ -203,6 +203,17 @@ def test_a_start_is_done_when_the_vassal_accepts(processes):
     assert job.failure is None and 1.0 <= job.elapsed < 1.1 and 'link' in host.did
 
 
+def test_what_has_come_up_since_is_told_from_what_ran_before(processes):
+    up = [(0, (10, [11], True))]
+    assert run(FakeHost(up), processes, Situation('a', text=TEXT), 'enabled').rose
+    assert run(FakeHost(up), processes, Situation('a', **DEAF), 'enabled').rose
+    assert not run(FakeHost(up), processes, Situation('a', **UP), 'enabled').rose
+    # its link went, which the watcher may have seen
+    assert run(FakeHost(up), processes, Situation('a', **dict(UP, link=None)), 'enabled').rose
+    assert not run(FakeHost([(0, (10, [11], False))]), processes, Situation('a', text=TEXT), 'enabled', wait=False).rose
+    assert not _drive.Job(Situation('a', text=TEXT), make_plan(Situation('a', text=TEXT), 'enabled')).rose
+
+
 def test_a_vassal_that_never_accepts_fails_at_the_timeout_with_what_was_seen_last(processes):
     host = FakeHost([(0, (20, [21], False))])
     job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=5)

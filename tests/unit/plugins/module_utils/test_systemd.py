@@ -208,3 +208,59 @@ def test_systemd_reads_its_files_once_links_of_units_have_changed(monkeypatch, n
     monkeypatch.setattr(_units, 'run_command', run_command)
     _units.read_units()
     assert asked == ['show'] + ['daemon-reload'] * (need == 'yes')
+
+
+class Emperor(object):
+    """A host in the role's layout."""
+
+    unit = 'uwsgi.service'
+    enabled_dir = '/etc/uwsgi/apps-enabled'
+
+    def __init__(self, **differs):
+        self.asked = []
+        vars(self).update(differs)
+
+    def run_command(self, argv):
+        self.asked.append(' '.join(argv))
+        return 1, '', 'Unit uwsgi@b.service is masked.'
+
+
+@pytest.fixture
+def units(monkeypatch, tmp_path):
+    """The role's units for an Emperor's vassals."""
+    for name in 'SERVICE', 'SOCKET':
+        monkeypatch.setattr(_systemd, name, str(tmp_path / name))
+    monkeypatch.setattr(_systemd, 'MARKS', str(tmp_path / 'run' / 'marks'))
+    (tmp_path / 'SERVICE').write_text(u'')
+    (tmp_path / 'run').mkdir()
+    return tmp_path
+
+
+def test_systemd_is_told_at_once_of_all_that_came_up(units):
+    for dummy in range(2):
+        host = Emperor()
+        _systemd.announce(host, ['a', 'b'])
+        assert host.asked == ['systemctl -q start --job-mode=fail uwsgi@a.service uwsgi@b.service']
+        assert sorted(os.listdir(_systemd.MARKS)) == ['uwsgi@a.service', 'uwsgi@b.service']
+    host = Emperor()
+    _systemd.announce(host, [])
+    assert host.asked == []
+
+
+@pytest.mark.parametrize('differs', [dict(unit='uwsgi-emperor.service'), dict(enabled_dir='/srv/vassals'), 'SERVICE', 'SOCKET', 'run'], ids=str)
+def test_where_the_units_are_not_those_of_the_vassals_nothing_is_told(units, differs):
+    if differs == 'SOCKET':
+        (units / 'SOCKET').write_text(u'')
+    elif differs in ('SERVICE', 'run'):
+        (units / differs).rename(units / 'elsewhere')
+    host = Emperor(**(differs if isinstance(differs, dict) else {}))
+    _systemd.announce(host, ['a'])
+    assert host.asked == [] and not os.path.exists(_systemd.MARKS)
+
+
+@pytest.mark.parametrize('error', [VassalError('systemctl did not end'), OSError(2, 'No such file or directory')])
+def test_a_run_that_can_not_tell_systemd_is_good_all_the_same(units, error):
+    def fail(argv):
+        raise error
+
+    _systemd.announce(Emperor(run_command=fail), ['a'])
