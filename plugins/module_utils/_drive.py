@@ -273,11 +273,24 @@ class Job(object):
                 self._asked = 'left'
                 return
         elif self.method == 'chain':
-            host.tell_fifo(self.filename, pid, b'c')
+            self._chain(host, pid)
             return
         host.hang_up(self.filename, pid)
         if self.method == 'brutal':
             host.signal_workers(pid, self.before.workers, signal.SIGKILL)
+
+    def _chain(self, host, pid):
+        try:
+            host.tell_fifo(self.filename, pid, b'c')
+        except (IOError, OSError, VassalError) as error:
+            self.fail(
+                str(error)
+                if isinstance(error, VassalError)
+                # it is full, as its master does not read it
+                else '%s can not be written (%s): restart it' % (host.options(self.filename).get('master-fifo'), os.strerror(error.errno))
+            )
+            # its log tells nothing of that, and it was not told to come up
+            self.explained = '%s: %s.' % (visible(self.name), visible(self.failure))
 
     def _rise(self, host, view, now, pid):
         """Watches a vassal that shall come up, or whose reload shall end."""
@@ -395,9 +408,9 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
             try:
                 job.begin(host, view, clock(), timeout)
             except (IOError, OSError) as error:
-                job.fail('its files could not be changed: %s' % error)
+                job.fail('its files could not be changed: %s' % seen(error))
                 if not job.touched:
-                    job.explained = '%s: its files could not be changed: %s. Nothing of it was changed.' % (job.name, error)
+                    job.explained = '%s: %s. Nothing of it was changed.' % (visible(job.name), visible(job.failure))
                     job.plan = Plan([])
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
@@ -415,7 +428,7 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
             except VassalError as error:
                 job.fail(str(error))
             except (IOError, OSError) as error:
-                job.fail('its files could not be changed: %s' % error)
+                job.fail(seen(error))
             if job.done and not job.failure and job.plan.mode:
                 host.forget_change(job.filename)
             job.elapsed = now - entered
@@ -432,6 +445,12 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
     if jobs:
         for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
             job.after = situation
+
+
+def seen(error):
+    """What the kernel refused, and of which path where the error knows one."""
+    reason = error.strerror or str(error)
+    return '%s: %s' % (error.filename, reason) if error.filename else reason
 
 
 def spare(host, view, jobs, clock, sleep):

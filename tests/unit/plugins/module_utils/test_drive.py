@@ -401,14 +401,16 @@ def test_who_runs_the_former_file_is_noted_before_it_changes_and_forgotten_when_
     assert seen == [noted] and host.noted is None
 
 
-def test_a_file_that_can_not_be_written_changes_nothing(processes):
+@pytest.mark.parametrize('path', [None, '/etc/uwsgi/apps-available/.a.ini.new'])
+def test_a_file_that_can_not_be_written_changes_nothing(processes, path):
     def full(filename, text, mtime, access):
-        raise OSError(28, 'No space left on device')
+        raise OSError(28, 'No space left on device', path)
 
     host = FakeHost([(0, (10, [11], True))])
     host.write = full
     job = run(host, processes, Situation('a', **UP), 'enabled', b'[uwsgi]\nuid = nobody\n')
-    assert job.plan.actions == [] and 'No space left on device' in job.explained and 'Nothing of it was changed' in job.explained
+    assert job.plan.actions == []
+    assert job.explained == 'a: its files could not be changed: %sNo space left on device. Nothing of it was changed.' % (path + ': ' if path else '')
     assert host.acts() == []
 
 
@@ -459,6 +461,28 @@ def test_a_chain_that_the_master_missed_is_asked_for_again(processes):
     found = Situation('a', text=TEXT, link='right', pid=10, workers=[11, 12], accepting=True, mtime=50.0)
     job = run(host, processes, found, 'reloaded', method='chain')
     assert job.failure is None and host.did == [('fifo', 10, b'c')] * 2 and job.elapsed >= 5.0
+
+
+@pytest.mark.parametrize('error', [OSError(11, 'Resource temporarily unavailable'), VassalError('/run/fifo can not be written (no reader): restart it')])
+def test_a_fifo_that_takes_nothing_is_told_as_that(processes, error):
+    def full(filename, pid, command):
+        raise error
+
+    host = FakeHost([(0, (10, [11], True))], master_fifo='/run/fifo')
+    host.tell_fifo = full
+    job = run(host, processes, Situation('a', **UP), 'reloaded', method='chain')
+    reason = 'Resource temporarily unavailable' if isinstance(error, OSError) else 'no reader'
+    assert job.explained == 'a: /run/fifo can not be written (%s): restart it.' % reason
+
+
+def test_a_link_that_can_not_be_removed_later_is_told_by_its_path(processes):
+    def refuse(filename):
+        raise OSError(30, 'Read-only file system', '/etc/uwsgi/apps-enabled/a.ini')
+
+    host = FakeHost([(0, (10, [11], True))], hook_master_start=GRACEFUL)
+    host.unlink = refuse
+    job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert job.failure == '/etc/uwsgi/apps-enabled/a.ini: Read-only file system'
 
 
 def test_a_brutal_reload_kills_the_workers(processes):
