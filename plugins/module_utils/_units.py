@@ -552,7 +552,7 @@ class Watcher(object):
     def end(self):
         """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""
         waiting = jobs()
-        if waiting.get(WATCHER, (None, None))[1] == 'restart' and not emperor_ends(waiting) and _emperor.process(self.host.emperor or 0):
+        if waiting.get(WATCHER, (None, None))[1] == 'restart' and not emperor_ends(waiting) and _processes.process(self.host.emperor or 0):
             # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
             return
         # systemd removes them, too, with the Emperor's runtime directory

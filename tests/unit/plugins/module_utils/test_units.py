@@ -282,7 +282,7 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
 
     monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
     monkeypatch.setattr(_units, 'AGREED', str(tmp_path / 'agreed'))
-    monkeypatch.setattr(_units._emperor, 'process', lambda pid: (1, 1) if runs and pid == 1 else None)
+    monkeypatch.setattr(_units._processes, 'process', lambda pid: (1, 1) if runs and pid == 1 else None)
     _units.mark('stone', True)
     listdir = os.listdir
     monkeypatch.setattr(os, 'listdir', lambda path: listdir(path) + ['gone'])
