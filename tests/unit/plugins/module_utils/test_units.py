@@ -464,7 +464,8 @@ def test_a_unit_asks_its_vassal_unless_the_watcher_has_just_told_it_to_forget_it
     with open(TEMPLATE) as handle:
         found = re.search(r"^ExecStop=/bin/sh -c '(.*)' (?:\\\n)? *(\S+)/%n %i$", handle.read(), re.MULTILINE)
     assert found.group(2) == '/run/uwsgi-vassals'
-    script = found.group(1).replace('{{ __emperor_units }}', 'echo')
+    # as systemd reads it
+    script = found.group(1).replace('{{ __emperor_units }}', 'echo').replace('$$', '$')
     path = forgotten / 'uwsgi@a.service'
     monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
 
