@@ -209,7 +209,8 @@ def test_what_has_come_up_since_is_told_from_what_ran_before(processes):
     assert run(FakeHost(up), processes, Situation('a', **DEAF), 'enabled').rose
     assert not run(FakeHost(up), processes, Situation('a', **UP), 'enabled').rose
     # its link went, which the watcher may have seen
-    assert run(FakeHost(up), processes, Situation('a', **dict(UP, link=None)), 'enabled').rose
+    unlinked = dict(UP, link=None)
+    assert run(FakeHost(up), processes, Situation('a', **unlinked), 'enabled').rose
     assert not run(FakeHost([(0, (10, [11], False))]), processes, Situation('a', text=TEXT), 'enabled', wait=False).rose
     assert not _drive.Job(Situation('a', text=TEXT), make_plan(Situation('a', text=TEXT), 'enabled')).rose
 
