@@ -18,6 +18,7 @@ import signal
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import QUEUED, REFUSED, UNASKED, accepts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, get_request
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
@@ -340,28 +341,25 @@ class Job(object):
         asleep = host.asleep(self.filename, pid)
         if told is False and not asleep:
             return False
+        if asleep and self.plan.mode is None:
+            return accepts(told, asleep, UNASKED, None)
         if self._knock is None or self._knock.problem and now >= self._knock_at:
             self._knock = host.converse(self.filename, pid)
             # what we say to a stranger fills his queue
             self._knock_at = now + PROBE_AGAIN if self._knock and self._knock.foreign else now
-        if self._knock is None:
-            # it listens where we can't ask; its stats, or that it has had workers for a while, must do
-            return told is not None or host.settled(pid)
-        over = self._knock.poll()
-        if self._knock.problem:
+        if self._knock is not None:
+            self._knock.poll()
+        state = self._knock.state if self._knock is not None else UNASKED
+        if state == REFUSED:
             self.seen = self._knock.problem
             self._socketless = self._socketless or now
             if now - self._socketless > SOCKETLESS:
                 self.fail('it runs as process %d, but can not be reached: %s; restart it' % (pid, self.seen))
             return False
         self._socketless = None
-        if not self._knock.connected:
+        if state == QUEUED:
             self.seen = 'the queue of %s is full' % self._knock.address
-            return False
-        if self.plan.mode is None:
-            # nothing is done to it, and it may be busy
-            over = over or host.settled(pid)
-        return over or (told and not asleep and self.plan.mode != 'reload')
+        return accepts(told, asleep, state, lambda: host.settled(pid), self.plan.mode)
 
     def _answers(self, host, now, pid):
         """Whether the application answers the probe as it should; a wrong answer is asked for again until the deadline."""

@@ -14,6 +14,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import functools
 import os
 import signal
 import stat
@@ -21,6 +22,7 @@ import time
 
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, UNASKED, accepts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS, Configurations
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_defect, find_reason, last_start, read_lines, recent, telling_start
@@ -482,23 +484,13 @@ class Host(object):
         result = set()
         asked = {}
         for filename, pid in pids.items():
-            told = view.accepting(filename)
-            if self.asleep(filename, pid):
-                # a connection would wake it
+            told, asleep = view.accepting(filename), self.asleep(filename, pid)
+            # who sleeps would be woken, and of who is told not to accept nobody asks more
+            conversation = None if asleep or told is False else self.converse(filename, pid)
+            state = UNASKED if conversation is None else conversation.state
+            if accepts(told, asleep, state, functools.partial(self.settled, pid)):
                 result.add(filename)
-                continue
-            if told is False:
-                continue
-            conversation = self.converse(filename, pid)
-            if conversation is None:
-                # it listens where we can't ask; its stats, or that it has had workers for a while, must do
-                if told or self.settled(pid):
-                    result.add(filename)
-            elif conversation.problem:
-                continue
-            elif conversation.connected and (told or self.settled(pid)):
-                result.add(filename)
-            else:
+            elif state in (QUEUED, CONNECTED):
                 asked[filename] = conversation
         end = monotonic() + 0.2
         while asked and monotonic() < end:

@@ -23,6 +23,7 @@ import struct
 import time
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, REFUSED, TAKEN
 
 _monotonic = getattr(time, 'monotonic', time.time)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -149,6 +150,11 @@ class Conversation(object):
                 break
             self.answer += data
         self._end()
+
+    @property
+    def state(self):
+        """What it came to, for accepts()."""
+        return REFUSED if self.problem else TAKEN if self.over else CONNECTED if self.connected else QUEUED
 
     def _end(self, problem=None):
         self.problem = problem

@@ -27,6 +27,7 @@ import traceback
 
 from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import UNASKED, accepts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
@@ -450,8 +451,7 @@ class Watcher(object):
         return linked, up, down, crashing & down
 
     def _accepts(self, view, filename, pid):
-        told = view.accepting(filename)
-        return self.host.settled(pid) if told is None else told or self.host.asleep(filename, pid)
+        return accepts(view.accepting(filename), self.host.asleep(filename, pid), UNASKED, lambda: self.host.settled(pid))
 
     def _reachable(self, filename, pid):
         """Whether a vassal's socket is there. Its configuration is asked only where the usual one is not, and once for each process."""

@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Conversation
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
@@ -29,9 +29,13 @@ class FakeConversation(object):
         self.connected = connected
         self.problem = problem
         self.status = status
+        self.over = False
 
     def poll(self):
-        return self.taken() or bool(self.problem)
+        self.over = self.taken() or bool(self.problem)
+        return self.over
+
+    state = Conversation.state
 
     def close(self):
         """As a connection."""
