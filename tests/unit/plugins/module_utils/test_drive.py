@@ -213,8 +213,8 @@ def test_what_has_come_up_since_is_told_from_what_ran_before(processes):
     assert run(FakeHost(up), processes, Situation('a', **DEAF), 'enabled').rose
     assert not run(FakeHost(up), processes, Situation('a', **UP), 'enabled').rose
     # its link went, which the watcher may have seen
-    unlinked = dict(UP, link=None)
-    assert run(FakeHost(up), processes, Situation('a', **unlinked), 'enabled').rose
+    unlinked = Situation('a', text=TEXT, pid=10, workers=[11], mtime=50.0, accepting=True)
+    assert run(FakeHost(up), processes, unlinked, 'enabled').rose
     assert not run(FakeHost([(0, (10, [11], False))]), processes, Situation('a', text=TEXT), 'enabled', wait=False).rose
     assert not _drive.Job(Situation('a', text=TEXT), make_plan(Situation('a', text=TEXT), 'enabled')).rose
 
