@@ -447,8 +447,9 @@ class Host(object):
         if found and (found == self.emperor or (_processes.process(found) or (None,))[0] == self.emperor):
             # another vassal has that socket, too
             return None
-        left = holders(path) if found is not None else []
         try:
+            user = os.lstat(path).st_uid
+            left = [pid for pid in holders(path) if (_processes.credentials(pid) or (None,))[0] == user] if found is not None else []
             os.unlink(path)
         except OSError:
             return None

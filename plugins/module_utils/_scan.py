@@ -82,9 +82,12 @@ SOCKETS = (
     'puwsgi-socket', 'raw-socket', 'suwsgi-socket', 'ssl-socket', 'https-socket', 'zeromq', 'zmq', 'zeromq-socket', 'zmq-socket', 'mongrel2',
 )  # fmt: skip
 # What uWSGI opens, makes or writes by its path while it is root (core/uwsgi.c, uwsgi_setup()).
-AS_ROOT = ('logger', 'logger-req', 'logto', 'pidfile', 'req-logger', 'safe-pidfile')
+AS_ROOT = (
+    'daemonize', 'fastrouter', 'forkptyrouter', 'http', 'logger', 'logger-req', 'logto', 'pidfile', 'rawrouter', 'req-logger', 'safe-pidfile',
+    'zerg-pool',
+)  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
-BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store')
+BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 SPOOLERS = ('spooler', 'spooler-external')
 SETS = ('set', 'set-placeholder', 'set-ph')

@@ -32,6 +32,7 @@ _ENOUGH = 4096  # bytes of an answer
 # vassal a thousand of each worker.
 _STATS = 1 << 23
 _STATS_TIME = 5.0
+_DIGITS = 30
 # A ping in the uwsgi protocol: a message without variables for a plugin that is part of uWSGI's core; the answer is a message, too.
 PING = struct.pack('<BHB', 100, 0, 0)
 
@@ -72,7 +73,10 @@ def listener(path):
 
 
 def holders(path):
-    """The PIDs of the processes that hold a UNIX socket of that path open and listen, as far as /proc shows them."""
+    """The PIDs of the processes that hold a UNIX socket of that path open and listen, as far as /proc shows them.
+
+    Anybody can add others: an abstract socket may have a line feed in its name, and with it lines of /proc/net/unix.
+    """
     with open('/proc/net/unix', 'rb') as handle:
         lines = [line.rstrip(b'\n').split(None, 7) for line in handle]
     # the fourth word has the bit of a socket that listens, the seventh is the inode
@@ -219,7 +223,8 @@ def read_stats(address, pid):
     if data.startswith(b'HTTP') and b'\r\n\r\n' in data:
         data = data.split(b'\r\n\r\n', 1)[1]
     try:
-        stats = json.loads(to_text(data, errors='surrogate_or_replace'))
+        # a number of many digits takes Python minutes
+        stats = json.loads(to_text(data, errors='surrogate_or_replace'), parse_int=lambda word: int(word) if len(word) < _DIGITS else None)
     except (ValueError, RuntimeError):
         # brackets in brackets are too deep for Python at some point
         return None

@@ -105,7 +105,11 @@ def exposing(configurations, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'line', ['logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid', 'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log']
+    'line',
+    [
+        'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
+        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log',
+    ],
 )
 def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
     assert exposing(line) == [[line.split()[0]], []]
@@ -115,7 +119,10 @@ def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
 
 @pytest.mark.parametrize(
     'line',
-    ['socket = /srv/a.socket', 'http-socket = /srv/a.socket,1', 'logto2 = /srv/a.log', 'pidfile2 = /srv/a.pid', 'cache2 = name=x,store=/srv/a.cache'],
+    [
+        'shared-socket = /srv/a.socket', 'socket = /srv/a.socket', 'http-socket = /srv/a.socket,1',
+        'logto2 = /srv/a.log', 'pidfile2 = /srv/a.pid', 'cache2 = name=x,store=/srv/a.cache',
+    ],
 )
 def test_what_root_would_open_for_the_sake_of_chown_socket_is_told(exposing, line):
     assert exposing(line, chown_socket='alice:www-data') == [[line.split()[0]], []]

@@ -172,3 +172,16 @@ def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
     assert host.defaults in lines[0]
     (tmp_path / 'defaults.ini').write_text(to_text('\n'.join(['[uwsgi]'] + lines[1:])))
     host.check_env('a')
+
+
+def test_of_who_goes_on_to_listen_only_the_sockets_own_user_is_named(host, tmp_path, monkeypatch):
+    path = tmp_path / 'a.socket'
+    path.write_text(to_text(''))
+    host.unit, host.emperor = 'uwsgi.service', 70
+    monkeypatch.setattr(host, 'usual_socket', lambda filename: str(path))
+    monkeypatch.setattr(_emperor, 'listener', lambda path: 71)
+    monkeypatch.setattr(_emperor, 'holders', lambda path: [1, 72])
+    monkeypatch.setattr(_processes, 'process', lambda pid: None)
+    monkeypatch.setattr(_processes, 'credentials', {1: (os.geteuid() + 1, [0]), 72: (os.geteuid(), [0])}.get)
+    assert host.close_socket('a.ini').endswith('end it: process 72')
+    assert not path.exists() and host.close_socket('a.ini') is None

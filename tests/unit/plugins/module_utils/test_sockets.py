@@ -55,6 +55,10 @@ def test_the_stats_of_a_process_are_its_own(served):
     assert _sockets.read_stats(served(document(b'[]')), os.getpid()) == {'pid': os.getpid(), 'workers': []}
 
 
+def test_a_number_of_many_digits_is_none(served):
+    assert _sockets.read_stats(served(document(b'1' * 100000)), os.getpid()) == {'pid': os.getpid(), 'workers': None}
+
+
 def test_stats_of_another_process_are_none(served):
     assert _sockets.read_stats(served(document(b'[]')), 1) is None
 
