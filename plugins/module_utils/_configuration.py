@@ -158,7 +158,7 @@ def unfit(filename, options):
     if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
         return []
     for option in SOCKETS:
-        if os.path.dirname(options.get(option, '')) == RUN_DIR and not options.get('chown-socket'):
+        if 'vassal-group' in options and os.path.dirname(options.get(option, '')) == RUN_DIR and not options.get('chown-socket'):
             return [
                 'its %s, %s, is made by its user %s, and only root makes files in %s; set chown-socket = %s:www-data, so that root makes it'
                 % (option, options[option], options['uid'], RUN_DIR, options['uid'])

@@ -148,7 +148,9 @@ def test_a_socket_where_only_root_makes_files_wants_a_chown_socket(monkeypatch):
     monkeypatch.setattr(_configuration.os.path, 'isdir', lambda path: True)
     monkeypatch.setattr(_configuration.os, 'lstat', lambda path: os.stat('/'))
     monkeypatch.setattr(_configuration, '_id', lambda value, find: 1000)
-    options = {'uid': 'alice', 'socket': '/run/uwsgi/b.socket'}
+    options = {'uid': 'alice', 'socket': '/run/uwsgi/b.socket', 'vassal-group': 'alice'}
     assert 'set chown-socket = alice:www-data' in _configuration.unfit('a.ini', options)[0]
     assert _configuration.unfit('a.ini', dict(options, **{'chown-socket': 'alice'})) == []
     assert _configuration.unfit('a.ini', dict(options, socket='/srv/b.socket')) == []
+    # before the role's defaults are there, as when a host is to be migrated, they may still give it one
+    assert _configuration.unfit('a.ini', {'uid': 'alice', 'socket': '/run/uwsgi/a.socket'}) == []
