@@ -111,7 +111,8 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
             acts.append(('stop' if state == 'active' else 'end', name))
             continue
         if name in enabled and name not in linked and name not in agreed and state != 'failed':
-            acts.append(('start', name))
+            # a unit that is active has nothing to start: it was told so in the moment in which somebody stopped it
+            acts.append(('forget' if state == 'active' else 'start', name))
             continue
         if name in linked:
             if name not in enabled:

@@ -108,7 +108,7 @@ def test_check_mode_shows_what_would_change_and_changes_nothing(sites):
         assert line.replace('    ', '  ') in output.replace('    ', '  '), output
 
 
-MOODY = '[uwsgi]\\nplugin = PYTHON\\nwsgi-file = /srv/moody.py\\nneed-app = true\\nsocket = /run/uwsgi/app-of-mood.socket\\n'
+MOODY = '[uwsgi]\\nplugin = PYTHON\\nwsgi-file = /srv/moody.py\\nneed-app = true\\nsocket = /run/uwsgi/app-of-mood.socket\\nchown-socket = www-data\\n'
 
 
 @pytest.mark.parametrize('guests', [('moody', MOODY, True)], indirect=True)

@@ -130,14 +130,6 @@ def test_what_the_module_has_just_enabled_is_stopped_and_restarted(sites, stone,
         assert all((pid is None) is (verb == 'stop') and pid != before[name] for name, pid in after.items()), '%s, then %s' % (before, after)
 
 
-def test_what_is_stopped_and_at_once_linked_or_enabled_again_is_enabled(sites, stone):
-    for again in 'ln -s ../apps-available/stone.ini ' + LINK % 'stone', 'systemctl -q enable uwsgi@stone':
-        # the moment at which the next look comes is not known
-        for pause in '0.3', '0.6', '0.9':
-            everywhere(sites, 'sleep %s; systemctl stop uwsgi@stone; %s' % (pause, again))
-            agree(sites, 'stone', 'active', True)
-
-
 def test_a_crash_loop(sites, stone):
     everywhere(sites, 'echo "chdir = /nowhere" >> ' + FILE % 'stone')
     try:
