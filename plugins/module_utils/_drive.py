@@ -339,9 +339,8 @@ class Job(object):
         self.seen = 'process %d does not accept requests yet' % pid
         told = view.accepting(self.filename)
         asleep = host.asleep(self.filename, pid)
-        if told is False and not asleep:
-            return False
-        if asleep and self.plan.mode is None:
+        if told is False and not asleep or asleep and self.plan.mode is None:
+            # nothing that a connection came to would count
             return accepts(told, asleep, UNASKED, None)
         if self._knock is None or self._knock.problem and now >= self._knock_at:
             self._knock = host.converse(self.filename, pid)

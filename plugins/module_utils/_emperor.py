@@ -238,21 +238,22 @@ class Host(object):
         """Configurations.forget()."""
         self.configurations.forget(filename)
 
+    def _user_of_vassals(self):
+        """(user ID, group IDs) of an Emperor that can start vassals only as what it is itself, None for root, which becomes anybody."""
+        found = _processes.credentials(self.emperor) if self.emperor else None
+        return found if found and found[0] else None
+
     def identity(self, filename, text=None):
         """(user ID, group ID) as which a vassal's file, or the text that it would get, has it run; None for what can't be told."""
-        emperor = _processes.credentials(self.emperor) if self.emperor else None
         if is_set(self.settings, 'emperor-tyrant'):
             # a tyrant runs it as the owner of its file
             return None, None
-        if emperor and emperor[0]:
-            # nobody but root can become somebody else
-            return emperor[0], emperor[1][0]
-        return self.configurations.identity(filename, text)
+        own = self._user_of_vassals()
+        return (own[0], own[1][0]) if own else self.configurations.identity(filename, text)
 
     def exposed(self, filename, text=None):
         """Configurations.exposed(), of an Emperor that starts vassals as root."""
-        emperor = _processes.credentials(self.emperor) if self.emperor else None
-        if is_set(self.settings, 'emperor-tyrant') or emperor and emperor[0]:
+        if is_set(self.settings, 'emperor-tyrant') or self._user_of_vassals():
             return [], []
         return self.configurations.exposed(filename, text)
 

@@ -74,26 +74,26 @@ class Attacked(object):
 @pytest.fixture(scope='module')
 def attacked(sites):
     attacked = Attacked(sites[HOST])
-    attacked.check('install -m 0600 /dev/null /root/precious && echo secret > /root/precious && chmod 0711 /root')
+    attacked.check('install -d -m 0711 /var/lib/zz-root && install -m 0600 /dev/null /var/lib/zz-root/precious && echo secret > /var/lib/zz-root/precious')
     conftest.drive(dict(name=['hello', 'stone'], state='restarted'), hosts=(HOST,))
     yield attacked
-    attacked.check('rm -f /root/precious && chmod 0700 /root')
+    attacked.check('rm -rf /var/lib/zz-root')
     conftest.drive(dict(name=['hello', 'stone'], state='restarted'), hosts=(HOST,))
 
 
 def untouched(attacked):
-    return attacked.check('stat -c "%U:%G %a" /root/precious; cat /root/precious; ls /root /etc | grep zz-created || true')
+    return attacked.check('stat -c "%U:%G %a" /var/lib/zz-root/precious; cat /var/lib/zz-root/precious; ls /var/lib/zz-root /etc | grep zz-created || true')
 
 
 @pytest.mark.parametrize('user', ['www-data', 'games', 'nobody'])
 def test_only_root_changes_the_directories_in_which_root_opens_files(attacked, user):
-    attempts = 'touch $d/x.pid', 'ln -s /root/precious $d/x.pid', 'mkfifo $d/x.pid', 'mkdir $d/x.socket', 'rm "$(ls -d $d/* | head -n 1)"'
+    attempts = 'touch $d/x.pid', 'ln -s /var/lib/zz-root/precious $d/x.pid', 'mkfifo $d/x.pid', 'mkdir $d/x.socket', 'rm "$(ls -d $d/* | head -n 1)"'
     tries = ''.join('(%s) 2> /dev/null && echo "$d: %s"; ' % (attempt, attempt.split()[0]) for attempt in attempts)
     result = attacked.as_user(user, 'cd /; for d in %s; do test -d $d && { %s }; done' % (' '.join(DIRECTORIES), tries))
     assert result.stdout == '', result.stdout
 
 
-@pytest.mark.parametrize('target', ['/root/precious', '/etc/zz-created'])
+@pytest.mark.parametrize('target', ['/var/lib/zz-root/precious', '/etc/zz-created'])
 def test_a_link_in_the_place_of_a_pidfile_makes_root_write_nothing(attacked, target):
     before = untouched(attacked)
     attacked.as_user('www-data', 'rm -f /run/uwsgi/stone.pid; ln -s %s /run/uwsgi/stone.pid', target)
@@ -110,7 +110,7 @@ def test_a_fifo_in_the_place_of_a_pidfile_keeps_no_application_from_starting(att
 def test_a_link_in_the_place_of_a_fresh_socket_makes_root_chown_nothing(attacked):
     before = untouched(attacked)
     race = RACE.replace("'", "'\\''")
-    attacked.as_user('www-data', "%s -c '%s' /run/uwsgi/stone.socket /root/precious > /dev/null 2>&1 &" % (conftest.INTERPRETER, race))
+    attacked.as_user('www-data', "%s -c '%s' /run/uwsgi/stone.socket /var/lib/zz-root/precious > /dev/null 2>&1 &" % (conftest.INTERPRETER, race))
     attacked.kill_master_of_stone()
     assert untouched(attacked) == before
 
@@ -155,7 +155,7 @@ def test_an_applications_own_directory_is_its_users(attacked):
     ]
     assert attacked.as_user('www-data', 'touch /run/uwsgi/app/own/x').rc != 0
     # what it made there goes with it, and nothing else
-    assert attacked.as_user('games', 'mkdir /run/uwsgi/app/own/d; ln -s /root /run/uwsgi/app/own/d/root').rc == 0
+    assert attacked.as_user('games', 'mkdir /run/uwsgi/app/own/d; ln -s /var/lib/zz-root /run/uwsgi/app/own/d/root').rc == 0
     assert not attacked.drive(name='own', state='absent')['failed']
     assert attacked.run('ls -d /run/uwsgi/app/own').rc != 0 and 'secret' in untouched(attacked)
 
@@ -217,6 +217,12 @@ def test_a_socket_elsewhere_is_made_by_the_application_itself(attacked, guest):
     assert not result['failed'] and attacked.check('stat -c %U:%G /srv/games/socket') == 'games:games', result
 
 
+# What each of the attackers' own applications answers, beside what it does.
+ANSWER = """
+def application(env, start):
+    start("200 OK", [])
+    return [b"x"]
+"""
 STATS = """
 import os, socket, threading, time
 def answer(connection):
@@ -242,16 +248,13 @@ def serve():
 thread = threading.Thread(target=serve)
 thread.daemon = True
 thread.start()
-def application(env, start):
-    start("200 OK", [])
-    return [b"x"]
 """
 
 
 @pytest.mark.parametrize('kind', ['drip', 'flood', 'deep'])
 def test_an_applications_own_stats_hold_up_no_look(attacked, guest, kind):
     """The application's own code says them, as its worker: so they are its own, for the kernel."""
-    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % STATS.replace('KIND', kind))
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % (STATS.replace('KIND', kind) + ANSWER))
     # without a master the process that the Emperor starts is the one that listens
     config = own(wsgi_file='/srv/games/own.py', enable_threads='true', master='false', workers='1', master_fifo='/run/uwsgi/app/%n/fifo')
     attacked.drive(name='own', config=dict(config, stats='/run/uwsgi/app/own/other'))
@@ -267,14 +270,11 @@ if os.fork() == 0:
     if os.fork() == 0:
         time.sleep(600)
     os._exit(0)
-def application(env, start):
-    start("200 OK", [])
-    return [b"x"]
 """
 
 
 def test_who_goes_on_to_listen_when_an_application_is_disabled_is_cut_off_and_told(attacked, guest):
-    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % ORPHAN)
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % (ORPHAN + ANSWER))
     assert not attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'))['failed']
     said = told(dict(name='own', state='disabled'))
     left = attacked.check('pgrep -u games -P 1 -x "uwsgi|uwsgi-core" || true').split()
@@ -313,15 +313,12 @@ def forge():
 thread = threading.Thread(target=forge)
 thread.daemon = True
 thread.start()
-def application(env, start):
-    start("200 OK", [])
-    return [b"x"]
 """
 
 
 def test_another_application_puts_no_words_into_the_mouth_of_one_that_dies(attacked, guest):
     """games writes to the journal what looks like a start of an application of www-data's, from within the same unit."""
-    code = FORGER % 'getting INI configuration from other.ini\\nRuntimeError: forged'
+    code = FORGER % 'getting INI configuration from other.ini\\nRuntimeError: forged' + ANSWER
     attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % code)
     try:
         # what dies before its log is open has only the journal
@@ -460,7 +457,7 @@ class Repaired(object):
         check('mkdir -p /run/uwsgi/app && chgrp www-data /run/uwsgi && chmod 2775 /run/uwsgi && chown www-data /run/uwsgi/app')
         for path in LEFT:
             assert as_user('www-data', 'touch %s', path).rc == 0
-        assert as_user('www-data', 'mkdir -p /run/uwsgi/app/zz-own /run/uwsgi/zz-tree/a; ln -s /root /run/uwsgi/zz-tree/a/root').rc == 0
+        assert as_user('www-data', 'mkdir -p /run/uwsgi/app/zz-own /run/uwsgi/zz-tree/a; ln -s /var/lib/zz-root /run/uwsgi/zz-tree/a/root').rc == 0
         assert self.attacked.python('www-data', LISTEN, '/run/uwsgi/zz-guest.socket').rc == 0
         check('cat > /tmp/daemon.py << "END"\n%s\nEND' % FORGED)
         check('install -d -m 0755 /var/log/uwsgi/app; umask 027; touch /var/log/uwsgi/app/zz-one.log /var/log/uwsgi/app/zz-two.log')
@@ -517,7 +514,7 @@ def test_what_applications_left_is_removed_by_its_whole_name(repaired, attacked)
     assert not set(LEFT + ['/run/uwsgi/zz-tree']) & set(left)
     # those of applications that run since may be such a socket, and have such a directory
     assert set(['/run/uwsgi/zz-guest.socket', '/run/uwsgi/app/zz-own']) <= set(left)
-    assert attacked.check('cat %s /root/precious', repaired.beside).split() == ['secret', 'secret']
+    assert attacked.check('cat %s /var/lib/zz-root/precious', repaired.beside).split() == ['secret', 'secret']
     assert attacked.check('stat -c "%U %a" /run/uwsgi /run/uwsgi/app').splitlines() == ['root 755'] * 2
 
 

@@ -181,26 +181,31 @@ def test_a_directory_of_others_is_found_on_the_way_to_a_file(tmp_path, monkeypat
     assert (found and os.path.relpath(found[0], str(tmp_path))) == open_at
 
 
-def test_a_directory_that_can_not_be_removed_is_named_with_what_was_seen(tmp_path, monkeypatch):
-    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
-    (tmp_path / 'rm').write_text(u'#!/bin/sh\necho "rm: cannot remove: Directory not empty" >&2; exit 1\n')
-    (tmp_path / 'rm').chmod(0o755)
-    (tmp_path / 'own').mkdir()
-    with pytest.raises(VassalError) as error:
-        _files.remove(str(tmp_path / 'own'))
-    assert str(tmp_path / 'own') in str(error.value) and 'Directory not empty' in str(error.value)
+@pytest.fixture
+def removal(tmp_path, monkeypatch):
+    """What is said of a directory that an `rm` of this script can not remove."""
+
+    def fails(script):
+        monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
+        (tmp_path / 'rm').write_text(u'#!/bin/sh\n%s\n' % script)
+        (tmp_path / 'rm').chmod(0o755)
+        (tmp_path / 'own').mkdir()
+        with pytest.raises(VassalError) as error:
+            _files.remove(str(tmp_path / 'own'))
+        return str(error.value)
+
+    return fails
+
+
+def test_a_directory_that_can_not_be_removed_is_named_with_what_was_seen(removal, tmp_path):
+    said = removal('echo "rm: cannot remove: Directory not empty" >&2; exit 1')
+    assert str(tmp_path / 'own') in said and 'Directory not empty' in said
     assert stat.S_IMODE((tmp_path / 'own').stat().st_mode) == 0o700
 
 
-def test_the_removal_of_a_directory_takes_no_longer_than_it_may(tmp_path, monkeypatch):
+def test_the_removal_of_a_directory_takes_no_longer_than_it_may(removal, monkeypatch):
     monkeypatch.setattr(_files, 'REMOVAL', 0.1)
-    monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
-    (tmp_path / 'rm').write_text(u'#!/bin/sh\nexec sleep 60\n')
-    (tmp_path / 'rm').chmod(0o755)
-    (tmp_path / 'own').mkdir()
-    with pytest.raises(VassalError) as error:
-        _files.remove(str(tmp_path / 'own'))
-    assert 'longer than' in str(error.value)
+    assert 'longer than' in removal('exec sleep 60')
 
 
 def test_an_error_of_a_full_disk_names_the_file(files, tmp_path, monkeypatch):
