@@ -399,19 +399,35 @@ class Host(object):
         return conversation.problem
 
     def tell_fifo(self, filename, pid, command):
-        """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open."""
+        """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open.
+
+        The master makes it when its workers accept requests already, and anew after each command: it may not be there for a moment.
+        """
         path = self.options(filename)['master-fifo']
+        end = monotonic() + SETTLE
+        while True:
+            problem = self._tell(path, pid, command)
+            if not problem:
+                return
+            if monotonic() > end:
+                raise VassalError('%s %s' % (path, problem))
+            time.sleep(0.01)
+
+    @staticmethod
+    def _tell(path, pid, command):
+        """What stood in the way of a command to a fifo, None for nothing."""
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError as error:
-            raise VassalError('%s can not be written (%s): restart it, or see its master-fifo' % (path, os.strerror(error.errno)))
+            return 'can not be written (%s): restart it, or see its master-fifo' % os.strerror(error.errno)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISFIFO(found.st_mode) or not _processes.holds(pid, found):
-                raise VassalError('%s is not the fifo of process %d: somebody put it there; restart it' % (path, pid))
+                return 'is not the fifo of process %d: somebody put it there; restart it' % pid
             os.write(descriptor, command)
         finally:
             os.close(descriptor)
+        return None
 
     # whether vassals accept requests
 

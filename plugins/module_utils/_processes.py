@@ -113,18 +113,18 @@ def kill(pid, number):
 def holds(pid, found):
     """Whether a process has the file open; where /proc hides that, whether it belongs to the process's user."""
     directory = '/proc/%d/fd' % pid
+    hidden = False
     try:
-        entries = os.listdir(directory)
+        for entry in os.listdir(directory):
+            try:
+                if os.path.samestat(os.stat('%s/%s' % (directory, entry)), found):
+                    return True
+            except OSError as error:
+                # otherwise it has been closed
+                hidden = hidden or error.errno == errno.EACCES
     except OSError as error:
-        return error.errno == errno.EACCES and found.st_uid == owner(pid)
-    for entry in entries:
-        try:
-            if os.path.samestat(os.stat('%s/%s' % (directory, entry)), found):
-                return True
-        except OSError:
-            # it has been closed
-            continue
-    return False
+        hidden = error.errno == errno.EACCES
+    return hidden and found.st_uid == owner(pid)
 
 
 def run_all(commands):

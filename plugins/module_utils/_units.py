@@ -99,13 +99,13 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
         state = states.get(name, 'inactive')
         if state in BUSY:
             continue
+        if name in renewed:
+            agreed.discard(name)
         if state == MASKED:
             if (name in linked) is (name in enabled):
                 # that holds when it is not masked any more
                 (agreed.add if name in linked else agreed.discard)(name)
             continue
-        if name in renewed:
-            agreed.discard(name)
         if name in linked and name not in enabled and name in agreed:
             agreed.discard(name)
             acts.append(('stop' if state == 'active' else 'end', name))
@@ -484,12 +484,11 @@ class Watcher(object):
         acts, names = decide(
             linked, enabled, set(self.agreed), up, down, crashing, states, self._busy_for % RISES == 0, self._busy_for % FALLS == 0, renewed
         )
+        self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         agreed = {}
-        for name in names:
+        for name in names - self.act(acts):
             kept = states.get(name) in BUSY or name not in renewed and not (name in linked and name in enabled)
             agreed[name] = self.agreed[name] if kept and name in self.agreed else links.get(name, (None, None))
-        self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
-        self.act(acts)
         if agreed != self.agreed:
             self.agreed = agreed
             _write_lines(AGREED, [' '.join([name] + [one or '-' for one in agreed[name]]) for name in agreed])
@@ -516,7 +515,11 @@ class Watcher(object):
         return found
 
     def act(self, acts):
-        """Carries out what decide() said: one systemctl for all of a kind."""
+        """Carries out what decide() said: one systemctl for all of a kind. Returns the names that systemctl did not enable.
+
+        Agreed on and not enabled, these would be taken for what somebody has disabled since.
+        """
+        left = set()
         for act, name in acts:
             if act == 'notice':
                 mark(name, True)
@@ -543,12 +546,15 @@ class Watcher(object):
                 code, dummy, err = run_command(['systemctl'] + command + units)
                 for name in gone if code else []:
                     remember(name)
+                if code and command[0] == 'enable':
+                    left.update(name for act, name in acts if act == 'enable')
                 if not code:
                     self._refused.discard(line)
                     say(line)
                 elif line not in self._refused:
                     self._refused.add(line)
                     say('%s: %s' % (line, err.strip()))
+        return left
 
     def end(self):
         """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""

@@ -392,15 +392,21 @@ def test_an_application_with_another_socket_is_active(sites):
         drive(dict(name='elsewhere', state='absent'), tuple(BY_ROLE))
 
 
-def test_a_masked_unit_is_told_once_and_its_application_left_alone(sites, stone):
-    everywhere(sites, 'systemctl stop uwsgi@stone; systemctl mask uwsgi@stone')
+@pytest.mark.parametrize('slow', [False, True], ids=['', 'nobody looks before it is linked again'])
+def test_a_masked_unit_is_told_once_and_its_application_left_alone(sites, stone, slow):
+    begin = everywhere(sites, 'date +%s')
+    everywhere(sites, 'pkill -%s -fx ".*/vassal-units watch"; ' % ('STOP' if slow else 'CONT') + 'systemctl stop uwsgi@stone; systemctl mask uwsgi@stone')
     try:
-        begin = everywhere(sites, 'date +%s')
         drive(dict(name='stone'), tuple(BY_ROLE))
+        everywhere(sites, 'pkill -CONT -fx ".*/vassal-units watch"')
         time.sleep(5)
         for name, since in begin.items():
             said = sites[name].host.check_output('journalctl -q -o cat -u uwsgi-vassals --since %s', '@' + since.strip())
-            assert said.count('uwsgi@stone') <= 1, '%s: %s' % (name, said)
+            assert said.count('masked') == 1, '%s: %s' % (name, said)
             assert sites[name].get('stone')[0] == 200
     finally:
-        everywhere(sites, 'systemctl unmask uwsgi@stone')
+        everywhere(sites, 'pkill -CONT -fx ".*/vassal-units watch"; systemctl unmask uwsgi@stone')
+    # what is not masked any more is what its link says
+    agree(sites, 'stone', 'active', True)
+    time.sleep(3)
+    agree(sites, 'stone', 'active', True)

@@ -185,3 +185,38 @@ def test_of_who_goes_on_to_listen_only_the_sockets_own_user_is_named(host, tmp_p
     monkeypatch.setattr(_processes, 'credentials', {1: (os.geteuid() + 1, [0]), 72: (os.geteuid(), [0])}.get)
     assert host.close_socket('a.ini').endswith('end it: process 72')
     assert not path.exists() and host.close_socket('a.ini') is None
+
+
+@pytest.mark.parametrize('there', [None, 'nobody reads it', 'another reads it'])
+def test_a_fifo_that_its_master_is_about_to_make_is_waited_for(host, monkeypatch, tmp_path, there):
+    path = str(tmp_path / 'a.fifo')
+    reading = []
+    monkeypatch.setattr(host, 'options', lambda filename: {'master-fifo': path})
+    monkeypatch.setattr(_processes, 'holds', lambda pid, found: any(os.path.samestat(os.fstat(one), found) for one in reading[1:]))
+    if there:
+        os.mkfifo(path)
+    reading.append(os.open(path if there == 'another reads it' else os.devnull, os.O_RDONLY | os.O_NONBLOCK))
+
+    def made(dummy):
+        if there:
+            os.unlink(path)
+        os.mkfifo(path)
+        reading.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+
+    monkeypatch.setattr(_emperor.time, 'sleep', made)
+    host.tell_fifo('a.ini', 7, b'c')
+    assert os.read(reading[1], 9) == b'c'
+    for one in reading:
+        os.close(one)
+
+
+@pytest.mark.parametrize('file', [False, True], ids=['none', 'a file'])
+def test_what_is_no_fifo_of_its_is_told_after_a_moment(host, monkeypatch, tmp_path, file):
+    path = tmp_path / 'a.fifo'
+    monkeypatch.setattr(host, 'options', lambda filename: {'master-fifo': str(path)})
+    if file:
+        path.write_text(u'')
+    with pytest.raises(_emperor.VassalError) as error:
+        host.tell_fifo('a.ini', 7, b'c')
+    assert str(path) in str(error.value) and 'restart it' in str(error.value)
+    assert not file or path.read_text() == u''

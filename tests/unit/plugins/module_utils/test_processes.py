@@ -6,6 +6,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import errno
 import os
 import signal
 import subprocess
@@ -51,6 +52,22 @@ def test_a_process_holds_the_files_that_it_has_open(tmp_path):
         assert _processes.holds(os.getpid(), found)
     finally:
         os.close(descriptor)
+
+
+@pytest.mark.parametrize('call', ['listdir', 'stat'], ids=['the directory', 'its entries'])
+def test_of_a_process_whose_files_are_hidden_its_user_tells(monkeypatch, tmp_path, call):
+    ours, foreign, pid = os.stat(str(tmp_path)), os.stat('/proc/1'), os.getpid()
+    found = getattr(os, call)
+
+    def hides(path, **options):
+        # without CAP_SYS_PTRACE root may list the files of another user's process, and look at none
+        if '/fd' in str(path):
+            raise OSError(errno.EACCES, 'Permission denied', path)
+        return found(path, **options)
+
+    monkeypatch.setattr(_processes.os, call, hides)
+    assert _processes.holds(pid, ours)
+    assert not _processes.holds(pid, type('Foreign', (), dict(st_uid=ours.st_uid + 1, st_ino=foreign.st_ino, st_dev=foreign.st_dev))())
 
 
 def test_the_groups_of_a_process_are_known():

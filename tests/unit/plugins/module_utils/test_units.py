@@ -90,11 +90,23 @@ def test_what_systemd_is_told(sets, state, acts, agreed):
 
 
 @pytest.mark.parametrize(
-    'sets, agreed', [('linked enabled', True), ('agreed', False), ('linked agreed', True), ('enabled agreed', True), ('linked up', False), ('enabled', False)]
+    'sets, agreed',
+    [
+        ('linked enabled', True),
+        ('agreed', False),
+        ('linked agreed', True),
+        ('enabled agreed', True),
+        ('linked up', False),
+        ('enabled', False),
+        # stopped before, and enabled after it was masked: nobody has asked for another stop
+        ('linked agreed renewed', False),
+        ('linked enabled agreed renewed', True),
+    ],
 )
 def test_of_a_masked_unit_only_what_agrees_is_kept_in_mind(sets, agreed):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
-    assert decide(*(arguments + [dict(a=_units.MASKED)])) == ([], set(['a']) if agreed else set())
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=_units.MASKED)]), **dict(renewed=renewed)) == ([], set(['a']) if agreed else set())
 
 
 @pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
@@ -119,8 +131,10 @@ def test_what_systemctl_refuses_is_told_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(_units, 'run_command', lambda argv: (1, '', 'no such thing'))
     watcher = _units.Watcher(FakeHost(busy=False))
     for dummy in range(3):
-        watcher.act([('notice', 'a')])
+        assert watcher.act([('notice', 'a')]) == set()
     assert capsys.readouterr()[0] == 'start uwsgi@a.service: no such thing\n'
+    # agreed on, what is linked and not enabled would be stopped by the next look
+    assert watcher.act([('enable', 'b'), ('disable', 'c')]) == set(['b'])
 
 
 @pytest.mark.parametrize('refuses', [False, True])
@@ -196,6 +210,7 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
         if ('disable', 'gone') in acts:
             units.pop()
             states.pop('gone')
+        return set()
 
     monkeypatch.setattr(watcher, 'look', lambda: (set(['up']), set(['up']), set(), set()))
     monkeypatch.setattr(watcher, 'states', lambda: dict(states))
@@ -231,7 +246,7 @@ def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_pat
         found.host.enabled_dir = str(tmp_path)
         found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
         found.host.look = lambda: _units._emperor.View({}, None, {})
-        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts))
+        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or set())
         return found
 
     os.mkdir(_units.WANTS)
@@ -334,7 +349,7 @@ def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     states = iter(['activating'] * 5 + ['active'])
     monkeypatch.setattr(watcher, 'look', look)
     monkeypatch.setattr(watcher, 'states', lambda: dict(a=next(states)))
-    monkeypatch.setattr(watcher, 'act', told.extend)
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or set())
     monkeypatch.setattr(_units, '_entries', lambda directory: ['uwsgi@a.service'])
     monkeypatch.setattr(_units, '_write_lines', lambda path, lines: None)
     for dummy in range(6):
