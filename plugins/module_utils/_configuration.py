@@ -16,6 +16,7 @@ __metaclass__ = type
 import grp
 import os
 import pwd
+import re
 import shutil
 
 from ansible.module_utils.common.text.converters import to_bytes, to_native
@@ -23,7 +24,17 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import read, run_all
-from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import AS_ROOT, OPENS, Access, Unclear, path_of, scan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
+    AS_ROOT,
+    BEFORE_BIND,
+    OPENS,
+    PLACEHOLDER,
+    RUNS_AS_ROOT,
+    Access,
+    Unclear,
+    path_of,
+    scan,
+)
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, lacks_mapping, split_extension
 
 APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
@@ -31,9 +42,10 @@ UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'logto', 'logto2', 'master',
-    'master-fifo', 'pidfile', 'stats', 'stats-server', 'uid', 'vassal-group',
+    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'master',
+    'force-cwd', 'master-fifo', 'stats', 'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip
+OPTIONS += tuple(sorted(OPENS.difference(OPTIONS)))
 NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 
@@ -171,6 +183,20 @@ def unfit(filename, options):
     ]
 
 
+def _programs(value):
+    """The absolute paths in what a hook or a command of uWSGI's says."""
+    return re.findall('(?:^|[ :=])(/[^ ;|&<>]+)', value)
+
+
+def _tell(result, own, what, found, remedy):
+    """Adds to one of two lists a sentence on what is in reach of others, as open_above() and alterable() have found."""
+    # of RUN_DIR it is said once
+    if found and found[0] != RUN_DIR:
+        sentence = '%s, and %s is not for root alone: %s. Whoever can write there becomes root. %s' % (what, found[0], found[1], remedy)
+        if sentence not in result[not own]:
+            result[not own].append(sentence)
+
+
 class Configurations(object):
     """The files of vassals, and texts that they would get, as uWSGI reads them. Each is read once.
 
@@ -184,7 +210,7 @@ class Configurations(object):
     def __init__(self, files, included):
         self.files = files
         self._included = included
-        # (file name, text that is not written yet or None) -> (complaints, options, what was left out, what is opened by its path)
+        # (file name, text that is not written yet or None) -> (complaints, options, what was left out, what is opened by its path, the files that are read)
         self._readings = {}
 
     def settings(self, arguments, options):
@@ -230,29 +256,38 @@ class Configurations(object):
         return found + unfit(filename, options)
 
     def exposed(self, filename, text=None):
-        """Where root would open or make something for a vassal in a directory of others, in which they can have it do that elsewhere.
+        """Where root would read, run, open or make something for a vassal in a directory of others, who become root by that.
 
         Two lists of sentences: of what its own file, or the text that it would get, says, and of the rest.
         """
         self.read([(filename, text)])
-        options, opened = self._readings[filename, text][1], self._readings[filename, text][3]
-        if options.get('uid') in (None, 'root', '0'):
-            # nothing is done as root, or all is
-            return [], []
-        told = set((option, value) for option, value, dummy in opened)
-        opened = opened + [(option, value, False) for option, value in sorted(options.items()) if option in OPENS and (option, value) not in told]
+        dummy, options, dummy, opened, reads = self._readings[filename, text]
         result = [], []
+        for path, own in reads:
+            _tell(result, own, 'root reads its configuration from %s' % path, _files.alterable(path), 'Keep it where root alone writes')
         for option, value, own in opened:
-            path = path_of(option, value) if option in AS_ROOT or options.get('chown-socket') else None
-            found = path and _files.open_above(path)
-            # of RUN_DIR it is said once
-            if found and found[0] != RUN_DIR:
-                sentence = (
-                    'uWSGI is still root when it opens its %s, %s, and %s is not for root alone: %s. '
-                    'An application becomes root by that; keep it in %s'
-                ) % (option, path, found[0], found[1], '/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
-                if sentence not in result[not own]:
-                    result[not own].append(sentence)
+            for path in _programs(value) if option in RUNS_AS_ROOT else []:
+                _tell(result, own, 'uWSGI is still root when it runs its %s, %s' % (option, path), _files.alterable(path), 'Keep it where root alone writes')
+        if options.get('uid') in (None, 'root', '0'):
+            # nothing is opened as root, or all is
+            return result
+        places = [one for one in opened if one[0] in OPENS]
+        for option, value in sorted(options.items()):
+            owners = [own for key, dummy, own in places if key == option]
+            if option in OPENS and (option, value) not in [one[:2] for one in places]:
+                # what placeholders stand for
+                places.append((option, value, any(owners)))
+        for option, value, own in places:
+            if option not in AS_ROOT and not options.get('chown-socket'):
+                continue
+            said = 'uWSGI is still root when it opens its %s' % option
+            if not PLACEHOLDER.search(value):
+                path = path_of(option, value, option in BEFORE_BIND and options.get('chdir') or options.get('force-cwd'))
+                keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
+                _tell(result, own, '%s, %s' % (said, path), path and _files.open_above(path), keep)
+            elif [one[0] for one in opened].count(option) > 1 and not (option in SOCKETS and ':' in value):
+                # what a single one stands for, uWSGI has said
+                result[not own].append('%s, and it can not be told where %s is. Write its path without placeholders' % (said, value))
         return result
 
     def read(self, files, strict=True):
@@ -273,7 +308,8 @@ class Configurations(object):
                 if lacks_mapping(filename, (read('%s/%s' % (directory, filename)) or b'') if text is None else text):
                     wrong.append(NO_MAPPING)
                 opened = [tuple(_native(pair)) + (own,) for pair, own in ((one[:2], one[2]) for one in found.opened)]
-                self._readings[filename, text] = wrong, options, _native(found.tell()), opened
+                reads = [(_native([path])[0], own) for path, own in found.reads]
+                self._readings[filename, text] = wrong, options, _native(found.tell()), opened, reads
         finally:
             staging.clear()
 

@@ -86,6 +86,20 @@ def open_above(path):
     return None
 
 
+def alterable(path):
+    """(file or directory, who else) by which others than root may change what is read at a path, or None."""
+    found = open_above(path)
+    if found or not os.path.isfile(path):
+        return found
+    file = os.stat(path)
+    mode = stat.S_IMODE(file.st_mode)
+    if file.st_uid not in (0, os.geteuid()):
+        return path, 'it belongs to user %d' % file.st_uid
+    if mode & 0o002 or mode & 0o020 and file.st_gid != 0:
+        return path, 'its mode is %04o' % mode
+    return None
+
+
 def remove(path):
     """Removes a file, or whatever else is there by its name; nothing is followed."""
     try:

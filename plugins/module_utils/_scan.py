@@ -89,6 +89,11 @@ AS_ROOT = (
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
 BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
+# What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
+RUNS_AS_ROOT = frozenset(
+    [_kind + _when for _kind in ('exec-', 'hook-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')] + list(PLUGINS + PLUGIN_DIRS)
+)
+PLACEHOLDER = re.compile(u'[%%$@]\\(|\x7f')
 SPOOLERS = ('spooler', 'spooler-external')
 SETS = ('set', 'set-placeholder', 'set-ph')
 DECLARES = ('declare-option', 'declare-option2')
@@ -129,11 +134,14 @@ class Finding(object):
 class Scan(object):
     """What can be asked of uWSGI instead of what should be."""
 
-    def __init__(self, arguments, findings, exact, opened=()):
+    def __init__(self, arguments, scanner, exact, shown=None):
         self.arguments = arguments  # None: nothing
-        self.findings = findings
+        self.findings = scanner.findings
         self.exact = exact  # whether uWSGI's complaints about it are right
-        self.opened = opened  # what OPENS says in files: (option, value, whether in the vassal's own file)
+        # what OPENS and RUNS_AS_ROOT say in files: (option, value, whether in the vassal's own file)
+        self.opened = [(key, value, path == shown) for path, key, value in scanner.opened]
+        # the files that uWSGI reads: (path, whether the vassal's own file names it)
+        self.reads = [(path, place == shown) for place, path in scanner.reads]
 
     def tell(self):
         """One sentence for each thing that was not looked at, without a full stop."""
@@ -159,10 +167,10 @@ def scan(arguments, host, text=None, shown=None):
         try:
             result = [option, scanner.load(LOADS[option[2:]], address, address, u'uwsgi', Place(None, None), text, shown)]
         except Unclear:
-            return Scan(None, scanner.findings, False)
+            return Scan(None, scanner, False, shown)
         rest = rest[2:]
     result += scanner.words(rest)
-    return Scan(result, scanner.findings, scanner.exact, [(key, value, path == shown) for path, key, value in scanner.opened])
+    return Scan(result, scanner, scanner.exact, shown)
 
 
 class Access(object):
@@ -207,6 +215,7 @@ class _Scanner(object):
         self.findings = []
         self.exact = True
         self.opened = []  # (file, option, value)
+        self.reads = []  # (file that names it, path)
         self.upper = {}  # the magic variables of the first file
         self.texts = {}  # what is not written yet, by path
         self.last_ini = None
@@ -252,7 +261,7 @@ class _Scanner(object):
         return result
 
     def _word(self, word, place):
-        if not self._read_by_at(word):
+        if not self._read_by_at(word, place):
             return [word]
         self.found(place, word, True, RUN)
         return []
@@ -288,6 +297,8 @@ class _Scanner(object):
         staged = text is not None
         if staged:
             self.texts[full] = text
+        if not staged:
+            self.reads.append((place.shown, full))
         try:
             text = self.texts[full] if full in self.texts else self.host.read(full)
         except Unclear as unclear:
@@ -383,6 +394,8 @@ class _Scanner(object):
             self.found(place, None, True, 'it can not be told which option it is')
             return None
         if key in LEFT_OUT:
+            if key in RUNS_AS_ROOT:
+                self.opened.append((place.shown, key, value))
             needed, why = LEFT_OUT[key]
             self.found(place, key, needed, why)
             return None
@@ -403,11 +416,11 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
-        if key in OPENS and not re.search(u'[%%$@]\\(|%s' % UNKNOWN, value):
+        if key in OPENS or key in RUNS_AS_ROOT:
             self.opened.append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
-        if self._read_by_at(value):
+        if self._read_by_at(value, place):
             self.found(place, key, True, RUN)
             return None
         if key in SETS:
@@ -422,6 +435,8 @@ class _Scanner(object):
                 if inner in SPECIAL or inner == 'vacuum' or re.search(u'[$%%@%s]' % UNKNOWN, inner):
                     self.found(place, key, True, RUN)
                     return None
+        elif key == u'for-readline':
+            self.reads.append((place.shown, posixpath.join(self.host.directory, value)))
         elif key in PLUGINS:
             for one in value.split(u','):
                 if not is_packaged_plugin(one):
@@ -477,7 +492,7 @@ class _Scanner(object):
         finally:
             place.line, place.late = line, late
 
-    def _read_by_at(self, value, depth=0):
+    def _read_by_at(self, value, place, depth=0):
         """Whether a value, or a file whose text becomes a part of it, has an address that uWSGI executes (core/io.c, uwsgi_schemes_setup())."""
         for dummy in range(8):
             new = re.sub(u'\\$\\(([^()]*)\\)', lambda found: self.host.environment.get(found.group(1), found.group()), value)
@@ -495,26 +510,29 @@ class _Scanner(object):
                     return True
                 if UNKNOWN in address:
                     continue
+                path = posixpath.join(self.host.directory, address)
+                self.reads.append((place.shown, path))
                 try:
-                    text = self.host.read(posixpath.join(self.host.directory, address))
+                    text = self.host.read(path)
                 except Unclear:
                     return True
-                if text is not None and self._read_by_at(text, depth + 1):
+                if text is not None and self._read_by_at(text, place, depth + 1):
                     return True
         return False
 
 
-def path_of(option, value):
-    """The absolute path in the value of one of OPENS, None where there is none."""
+def path_of(option, value, directory=None):
+    """The path in the value of one of OPENS, joined to the directory in which it is opened; None where there is none that is absolute then."""
     if option in ('logger', 'logger-req', 'req-logger'):
-        found = re.match('(?:[\\w-]+ )?file:(/.*)', value)
+        found = re.match('(?:[\\w-]+ )?file:(.*)', value)
     elif option == 'cache2':
-        found = re.search('(?:^|,)store=(/[^,]*)', value)
+        found = re.search('(?:^|,)store=([^,]*)', value)
     elif option in SOCKETS:
-        found = re.match('(/[^,]*)', value)
+        found = re.match('(/[^,]*|[^,:@]+(?=,|$))', value)
     else:
-        found = re.match('(/.*)', value)
-    return found.group(1) if found else None
+        found = re.match('(/.*|[^:@]*$)', value)
+    path = found and posixpath.join(directory or '', found.group(1))
+    return path if path and path.startswith('/') else None
 
 
 def matching(text):

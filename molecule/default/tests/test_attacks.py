@@ -207,6 +207,22 @@ def test_root_opens_nothing_where_an_application_could_put_a_link(attacked, gues
     assert '/srv/games is not for root alone' in told(dict(name='own', state='restarted'))
 
 
+@pytest.mark.parametrize('option, value', [('include', '/srv/games/more.ini'), ('exec-as-root', '/srv/games/run'), ('hook-as-root', 'exec:/srv/games/run')])
+def test_root_reads_and_runs_nothing_that_an_application_could_change(attacked, guest, option, value):
+    attacked.check(
+        "cd /srv/games; printf '[uwsgi]\nexec-as-root = touch /etc/zz-created\n' > more.ini; printf '#!/bin/sh\ntouch /etc/zz-created\n' > run; "
+        'chmod 755 run; chown games *'
+    )
+    before = untouched(attacked)
+    result = attacked.drive(name='own', config=own(**{option: value}))
+    assert result['failed'] and not result['changed'] and '/srv/games is not for root alone: it belongs to user 5' in result['msg'], result
+    assert untouched(attacked) == before
+    # its own file, too
+    assert not attacked.drive(name='own', config=own())['failed']
+    attacked.check('chown games /etc/uwsgi/apps-available/own.ini')
+    assert 'own.ini is not for root alone: it belongs to user 5' in told(dict(name='own', state='restarted'))
+
+
 def told(arguments, module='uwsgi_vassal'):
     """What a call says, with its warnings."""
     return conftest.call(['ansible', HOST, '-b', '-m', module, '-a', json.dumps(arguments)])[1].replace('\n', ' ')

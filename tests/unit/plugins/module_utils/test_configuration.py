@@ -7,6 +7,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import re
 
 import pytest
 from ansible.module_utils.common.text.converters import to_text
@@ -90,7 +91,8 @@ def test_of_many_texts_the_wrong_one_is_told(configurations):
 @pytest.fixture
 def exposing(configurations, monkeypatch):
     """What configurations.exposed() says of a text, by options, where /srv and what is below are not for root alone."""
-    monkeypatch.setattr(_files, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith('/srv/') else None)
+    found = ('/srv', 'it belongs to user 1000')
+    monkeypatch.setattr(_files, 'open_above', lambda path: found if path.startswith('/srv/') else None)
 
     def exposed(text, **options):
         known = {'uid': 'alice'}
@@ -99,7 +101,7 @@ def exposing(configurations, monkeypatch):
         configurations._readings.clear()
         own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
         assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        return [[sentence.partition('opens its ')[2].split(',')[0] for sentence in part] for part in (own, others)]
+        return [[re.search('(?:opens its|runs its|configuration) (.*?),? and |$', sentence).group(1).split(', /')[0] for sentence in part] for part in (own, others)]
 
     return exposed
 
@@ -135,7 +137,61 @@ def test_each_of_an_options_values_is_looked_at(exposing):
 
 
 def test_what_is_not_in_the_vassals_own_file_is_told_apart(exposing):
-    assert exposing('logto = %(place)/a.log', logto='/srv/a.log') == [[], ['logto']]
+    assert exposing('x = 1', logto='/srv/a.log') == [[], ['logto']]
+
+
+def test_what_a_placeholder_stands_for_is_looked_at_or_said_not_to_be(exposing, configurations):
+    assert exposing('logto = %(place)/a.log', logto='/srv/a.log') == [['logto'], []]
+    assert exposing('logto = %(place)/a.log', logto='/var/a.log') == [[], []]
+    # of two, uWSGI tells one
+    two = 'socket = %(place)/a.socket\nsocket = $(HOME)/b.socket'
+    assert exposing(two, socket='/run/uwsgi/a.socket') == [[], []]
+    assert exposing(two.replace('/', ':'), socket='/run/uwsgi/a.socket', chown_socket='alice') == [[], []]
+    with pytest.raises(AssertionError):
+        exposing(two, socket='/run/uwsgi/a.socket', chown_socket='alice')
+    own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % two).encode())
+    assert others == [] and len(own) == 2 and all('it can not be told where' in sentence for sentence in own)
+
+
+@pytest.mark.parametrize('line, option', [('socket = a.socket', 'chdir'), ('cache2 = name=x,store=a', 'chdir'), ('logto = a.log', 'force-cwd')])
+def test_a_relative_path_is_where_it_is_opened(exposing, line, option):
+    assert exposing(line, chown_socket='alice') == [[], []]
+    assert exposing(line, chown_socket='alice', **{option: '/srv/app'}) == [[line.split()[0]], []]
+    assert exposing('socket = :8080\nsocket = 127.0.0.1:80\nsocket = @a', chown_socket='alice', chdir='/srv/app') == [[], []]
+
+
+@pytest.mark.parametrize('uid', ['root', 'alice'])
+@pytest.mark.parametrize('line', ['include = /srv/a.ini', 'ini = /srv/a.ini', 'inherit = /srv/a.ini', 'for-readline = /srv/a.txt', 'module = @(/srv/a.txt)'])
+def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
+    assert exposing(line, uid=uid) == [['from ' + line.strip(')').partition('/srv/')[1] + line.strip(')').partition('/srv/')[2]], []]
+    assert exposing(line.replace('/srv', '/var/nowhere'), uid=uid) == [[], []]
+
+
+@pytest.mark.parametrize('uid', ['root', 'alice'])
+@pytest.mark.parametrize(
+    'line',
+    [
+        'exec-as-root = /srv/a.sh', 'exec-pre-jail = sh /srv/a.sh', 'hook-as-root = exec:/srv/a.sh x', 'exec-asap = /srv/a.sh',
+        'hook-asap = chown:/srv/a alice', 'plugin = /srv/a.so', 'plugin-dir = /srv/plugins',
+    ],
+)
+def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
+    assert exposing(line, uid=uid) == [[line.split()[0]], []]
+    assert exposing(line.replace('/srv', '/var'), uid=uid) == exposing(line.replace('as-root', 'as-user').replace('/srv', '/var')) == [[], []]
+
+
+@pytest.mark.parametrize('mode, owner, told', [(0o644, 0, None), (0o664, 0, '0664'), (0o646, 0, '0646'), (0o644, 1000, 'user 1000')])
+def test_a_file_that_others_may_change_is_no_place_for_what_root_reads(monkeypatch, tmp_path, mode, owner, told):
+    path = tmp_path / 'a.ini'
+    path.write_text(u'')
+    real = os.stat(str(path))
+    monkeypatch.setattr(_files, 'open_above', lambda path: None)
+    fake = type('Found', (), dict(st_mode=real.st_mode & ~0o777 | mode, st_uid=owner or os.geteuid(), st_gid=1000))
+    monkeypatch.setattr(_files.os.path, 'isfile', lambda path: True)
+    monkeypatch.setattr(_files.os, 'stat', lambda path, **options: fake)
+    found = _files.alterable(str(path))
+    monkeypatch.undo()
+    assert (found and found[1].split()[-1]) == (told and told.split()[-1])
 
 
 @pytest.mark.parametrize('uid', ['0', '1000', '99999999999999999999'])
