@@ -266,8 +266,10 @@ class Configurations(object):
         for path, own in reads:
             _tell(result, own, 'root reads its configuration from %s' % path, _files.alterable(path), 'Keep it where root alone writes')
         for option, value, own in opened:
+            # other hooks work on a file, by its path
+            look = _files.open_above if option.startswith('hook-') and not value.startswith('exec:') else _files.alterable
             for path in _programs(value) if option in RUNS_AS_ROOT else []:
-                _tell(result, own, 'uWSGI is still root when it runs its %s, %s' % (option, path), _files.alterable(path), 'Keep it where root alone writes')
+                _tell(result, own, 'uWSGI is still root when it runs its %s, %s' % (option, path), look(path), 'Keep it where root alone writes')
         if options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is
             return result

@@ -183,8 +183,8 @@ class Job(object):
                 host.signal_workers(pid, _processes.children(pid), signal.SIGKILL)
                 host.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
                 self._told, self._asked_at = pid, now
-            self.seen = 'process %s still runs' % pid
-            self.done = pid is None
+            self.seen = 'process %s still runs' % pid if pid else 'processes of it still run'
+            self.done = pid is None and not host.leaves(self.filename)
             left = host.close_socket(self.filename) if self.done and self._stops() else None
             if left:
                 self.warnings.append('%s: %s.' % (self.name, left))

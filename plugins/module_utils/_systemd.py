@@ -101,6 +101,7 @@ class Systemd(Host):
         self.unit = 'uwsgi@.service'
         self._orders = dict((verb, []) for verb, dummy in ORDERS)
         self._restarting = set()  # the names whose units wait for another start
+        self._stopping = set()  # the names whose units have not stopped yet
         shown = self.show(unit_of(u'uwsgi'))
         if self.why_down:
             return
@@ -123,7 +124,7 @@ class Systemd(Host):
             return View({}, None, {})
         self.wake()
         pids, restarts = {}, {}
-        self._restarting = set()
+        self._restarting, self._stopping = set(), set()
         files = self.known()
         properties = ['-p', 'Id', '-p', 'MainPID', '-p', 'ActiveState', '-p', 'NRestarts']
         for unit in blocks(self.run_command(['systemctl', 'show'] + properties + ['uwsgi@*.service'])[1]):
@@ -136,6 +137,8 @@ class Systemd(Host):
                 pids[filename] = pid
             elif unit.get('ActiveState') == 'activating':
                 self._restarting.add(name)
+            elif unit.get('ActiveState') == 'deactivating':
+                self._stopping.add(name)
             # systemd 215 does not count them
             count = FAILED if unit.get('ActiveState') == 'failed' else int(unit.get('NRestarts') or 0)
             if count:
@@ -165,9 +168,15 @@ class Systemd(Host):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
-        if self.knock(self.usual_socket(filename)):
-            # somebody has taken its place, or removed it
+        if self.knock(self.usual_socket(filename)) or self._changes_hands(filename):
+            # somebody has taken its place, or removed it; or a process of its former user may have it open, and go on to take requests
             self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
+
+    def _changes_hands(self, filename):
+        """Whether a vassal's socket belongs to another user than the one as which it will run."""
+        uid = self.identity(filename)[0]
+        path = self.usual_socket(filename)
+        return uid is not None and os.path.lexists(path) and os.lstat(path).st_uid != uid
 
     def end(self, filename, pid, again):
         # one that is unlinked was ordered to stop with that
@@ -185,6 +194,10 @@ class Systemd(Host):
     def unlink(self, filename):
         self.remove_link(filename)
         self.order(filename, 'disable', 'stop', 'reset-failed')
+
+    def leaves(self, filename):
+        """systemd ends what else an application has started, and closes its socket when all have ended."""
+        return split_extension(filename)[0] in self._stopping
 
     def close_socket(self, dummy):
         """The socket is systemd's, which also ends what an application leaves behind."""

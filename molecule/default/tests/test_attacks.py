@@ -223,6 +223,28 @@ def test_root_reads_and_runs_nothing_that_an_application_could_change(attacked, 
     assert 'own.ini is not for root alone: it belongs to user 5' in told(dict(name='own', state='restarted'))
 
 
+@pytest.mark.parametrize('umask', ['000', '077'])
+def test_an_applications_umask_opens_nothing_of_roots(attacked, guest, umask):
+    result = attacked.drive(name='own', config=own(umask=umask, master_fifo='/run/uwsgi/app/%n/fifo'))
+    assert not result['failed'], result
+    assert attacked.check('stat -c "%U %a" /run/uwsgi/own.pid /run/uwsgi/app /run/uwsgi/app/own').split() == 'root 644 root 755 games 711'.split()
+    assert attacked.check('find /run/uwsgi /var/log/uwsgi -user root -perm /022 -not -type l -not -type s').split() == []
+
+
+def test_who_was_an_applications_user_has_no_socket_of_it_any_more(attacked, guest):
+    inodes = []
+    for uid in 'games', 'daemon', 'daemon':
+        result = attacked.drive(name='own', config=own(uid=uid), **(dict(state='restarted') if uid in inodes else {}))
+        assert not result['failed'], result
+        owner, inode = attacked.check('stat -c "%U %i" /run/uwsgi/own.socket').split()
+        assert owner == uid
+        inodes += [uid, inode]
+    # a process of his that has the former one open takes nobody's request
+    assert inodes[1] != inodes[3]
+    # but for that, systemd keeps it open
+    assert (inodes[3] == inodes[5]) is conftest.BY_SYSTEMD, inodes
+
+
 def told(arguments, module='uwsgi_vassal'):
     """What a call says, with its warnings."""
     return conftest.call(['ansible', HOST, '-b', '-m', module, '-a', json.dumps(arguments)])[1].replace('\n', ' ')

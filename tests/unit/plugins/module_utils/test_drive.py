@@ -64,6 +64,7 @@ class FakeHost(object):
         self.unborn = False  # whether the Emperor has not heard of it yet
         self.masked = False  # whether its process calls itself what its Emperor is called
         self.left = None  # what is said of a process that it leaves behind
+        self.leaving = 0.0  # till when others than its master are still there
         self.on_demand = None  # the socket on which the Emperor waits where no process runs
 
     def clock(self):
@@ -95,6 +96,9 @@ class FakeHost(object):
 
     def close_socket(self, filename):
         return self.left
+
+    def leaves(self, filename):
+        return self.now < self.leaving
 
     def knock(self, address):
         self.did.append(('knock', address))
@@ -440,6 +444,14 @@ def test_what_a_stopped_vassal_leaves_behind_is_told(processes):
     host.left = 'somebody still listens'
     job = run(host, processes, Situation('a', **UP), 'disabled')
     assert job.failure is None and job.warnings == ['a: somebody still listens.']
+
+
+@pytest.mark.parametrize('leaving, failure', [(3.0, None), (900.0, 'processes of it still run')])
+def test_a_stop_is_done_when_what_its_master_leaves_behind_is_gone_where_that_is_ended(processes, leaving, failure):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False))])
+    host.leaving = leaving
+    job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert (job.failure or '').endswith(failure or '') and job.elapsed >= min(leaving, 10)
 
 
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):

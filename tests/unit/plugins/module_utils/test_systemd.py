@@ -89,6 +89,18 @@ def test_what_is_just_starting_is_ended_by_systemd(layout, again):
     assert systemctl.asked == (['-q reset-failed uwsgi@a.service', '-q restart --no-block uwsgi@a.service'] if again else [])
 
 
+@pytest.mark.parametrize('uid, other', [(None, False), (os.geteuid(), False), (os.geteuid() + 1, True)])
+def test_a_socket_of_another_user_is_opened_anew_with_a_restart(layout, tmp_path, uid, other):
+    systemctl = Systemctl()
+    host = systemd(layout, systemctl)
+    host.knock = lambda address: None
+    host.usual_socket = lambda filename: str(tmp_path)
+    host.identity = lambda filename: (uid, None)
+    host.finish('a.ini', 7, again=True)
+    host.wake()
+    assert systemctl.asked[-1].split()[3:] == ['uwsgi@a.service'] + ['uwsgi@a.socket'] * other
+
+
 def test_a_systemctl_that_hangs_is_told_after_the_tasks_timeout(layout):
     asked = []
 
@@ -113,6 +125,7 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
         'Id=uwsgi@b.service\nMainPID=0\nActiveState=failed\nNRestarts=2\n',
         'Id=uwsgi@c.service\nMainPID=80\nActiveState=active\nNRestarts=3\n',
         'Id=uwsgi@d.service\nMainPID=90\nActiveState=active\n',
+        'Id=uwsgi@e.service\nMainPID=0\nActiveState=deactivating\n',
     ]
     monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
     host = systemd(layout, Systemctl(units='\n'.join(units)))
@@ -120,6 +133,8 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
     # what is no child of systemd is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}
     assert [host.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
+    # what else it has started is not gone yet, nor is its socket
+    assert [name for name in 'abcde' if host.leaves(name + '.ini')] == ['e']
 
 
 @pytest.mark.parametrize(
