@@ -71,8 +71,8 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
         (['uwsgi@.service.emperor', 'uwsgi-vassals.service', 'uwsgi-vassals.target'], 'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec'),
         (
             ['uwsgi@.service.systemd', 'uwsgi@.socket'],
-            'Conflicts ExecStopPost ListenStream Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval StopWhenUnneeded '
-            'SuccessExitStatus TimeoutStartSec',
+            'Conflicts ExecStopPost ListenStream RemoveOnStop Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval '
+            'StopWhenUnneeded SuccessExitStatus TimeoutStartSec',
         ),
     ],
     ids=['emperor', 'systemd'],
