@@ -91,7 +91,8 @@ class Job(object):
         self.born = False  # whether it was started since
 
     def fail(self, message):
-        self.failure = message
+        # it becomes a part of a sentence
+        self.failure = message.rstrip('.')
         self.done = True
 
     @property

@@ -72,6 +72,18 @@ RARELY = 5
 # A stop that failed is followed for so long, and looked for so often, by what is asked for next.
 LINGER = 0.5
 BLINK = 0.05
+# What systemd's verbs bring a vassal into; a restart is found by systemd's own job.
+STATES = dict(start='enabled', stop='disabled', reload='reloaded')
+USAGE = """usage: vassal-units watch|calm
+       vassal-units start|stop|reload|why UNIT
+
+  watch                   has systemd know how the vassals are, until it is told to end
+  calm                    waits until no vassal starts
+  start, stop, reload     does that with the vassal of a unit
+  why                     says why the application of a unit died
+
+Called by the units uwsgi.service, uwsgi-vassals.service and uwsgi@NAME.service; for other uses there is systemctl.
+"""
 BUSY = ('activating', 'deactivating', 'reloading')
 # Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
 MASKS = ('/etc/systemd/system', '/run/systemd/system')
@@ -299,7 +311,7 @@ def verb(word, instance):
     told = Told()
     # the unit's KillSignal, which nobody minds who does not know it
     signal.signal(signal.SIGWINCH, told)
-    state = dict(start='enabled', stop='disabled', reload='reloaded')[word]
+    state = STATES[word]
     watched = word == 'start' and asked(name)
     wanted_now = asked_for(name, state)
     if wanted_now or word == 'stop':
@@ -745,13 +757,20 @@ def watch():
 
 
 def main(arguments):
-    """The program: `watch`, `calm`, or `start`, `stop`, `reload` or `why` with the instance of a unit. Returns the exit code."""
+    """The program, see USAGE. Returns the exit code."""
+    word, instances = (list(arguments) + [None])[0], arguments[1:]
     try:
-        own = dict(watch=watch, calm=calm, why=why).get(arguments[0])
-        return own(*arguments[1:]) if own else verb(*arguments)
+        if word in ('watch', 'calm') and not instances:
+            return dict(watch=watch, calm=calm)[word]()
+        if word == 'why' and len(instances) == 1:
+            return why(*instances)
+        if word in STATES and len(instances) == 1:
+            return verb(word, *instances)
     except VassalError as error:
         complain(error)
         return 1
+    sys.stderr.write(USAGE)
+    return 2
 
 
 def complain(error):

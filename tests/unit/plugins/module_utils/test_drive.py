@@ -480,6 +480,16 @@ def test_a_chain_that_the_master_missed_is_asked_for_again(processes):
     assert job.failure is None and host.did == [('fifo', 10, b'c')] * 2 and job.elapsed >= 5.0
 
 
+def test_an_error_that_is_a_sentence_is_no_sentence_inside_of_another(processes):
+    def forbidden(pid, number):
+        raise VassalError('Process 10 can not be signalled: no; root is needed (become: true).')
+
+    host = FakeHost([(0, (10, [11], True))])
+    host.signal_vassal = forbidden
+    job = run(host, processes, Situation('a', **UP), 'restarted')
+    assert job.failure == 'Process 10 can not be signalled: no; root is needed (become: true)'
+
+
 @pytest.mark.parametrize('error', [OSError(11, 'Resource temporarily unavailable'), VassalError('/run/fifo can not be written (no reader): restart it')])
 def test_a_fifo_that_takes_nothing_is_told_as_that(processes, error):
     def full(filename, pid, command):

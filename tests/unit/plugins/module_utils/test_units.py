@@ -566,3 +566,22 @@ def test_what_is_done_is_left_between_two_steps_alone():
     with pytest.raises(_units.CutOff):
         told.sleep(0)
     told.sleep(0)
+
+
+@pytest.mark.parametrize('arguments', [[], ['begin'], ['start'], ['start', 'a', 'b'], ['watch', 'a'], ['why'], ['--help']], ids=' '.join)
+def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, arguments):
+    for name in 'watch', 'calm', 'why', 'verb':
+        monkeypatch.setattr(_units, name, lambda *dummy: pytest.fail('it was called'))
+    assert _units.main(arguments) == 2
+    assert capsys.readouterr()[1].startswith('usage: vassal-units watch')
+
+
+@pytest.mark.parametrize('arguments', [['watch'], ['calm'], ['why', 'a'], ['reload', 'a']], ids=' '.join)
+def test_a_call_of_the_program_is_passed_on(monkeypatch, arguments):
+    called = []
+    monkeypatch.setattr(_units, 'watch', lambda: called.append(['watch']))
+    monkeypatch.setattr(_units, 'calm', lambda: called.append(['calm']))
+    monkeypatch.setattr(_units, 'why', lambda instance: called.append(['why', instance]))
+    monkeypatch.setattr(_units, 'verb', lambda word, instance: called.append([word, instance]))
+    _units.main(arguments)
+    assert called == [arguments]
