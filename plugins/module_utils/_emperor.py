@@ -17,7 +17,6 @@ __metaclass__ = type
 import functools
 import os
 import signal
-import stat
 import time
 
 from ansible.module_utils.common.text.converters import to_native
@@ -411,28 +410,12 @@ class Host(object):
         path = self.options(filename)['master-fifo']
         end = monotonic() + SETTLE
         while True:
-            problem = self._tell(path, pid, command)
+            problem = _processes.write_fifo(pid, path, command)
             if not problem:
                 return
             if monotonic() > end:
                 raise VassalError('%s %s' % (path, problem))
             time.sleep(0.01)
-
-    @staticmethod
-    def _tell(path, pid, command):
-        """What stood in the way of a command to a fifo, None for nothing."""
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            return 'can not be written (%s): restart it, or see its master-fifo' % os.strerror(error.errno)
-        try:
-            found = os.fstat(descriptor)
-            if not stat.S_ISFIFO(found.st_mode) or not _processes.holds(pid, found):
-                return 'is not the fifo of process %d: somebody put it there; restart it' % pid
-            os.write(descriptor, command)
-        finally:
-            os.close(descriptor)
-        return None
 
     # whether vassals accept requests
 
@@ -772,7 +755,7 @@ class Host(object):
             # another application may write lines to the journal, too, and for systemd they come from the same unit
             command += ['_UID=%d' % one for one in sorted(set([0, user]))]
         rc, out, dummy = self.run_command(command)
-        # what _units.why() has said is there, too
+        # what _unit_verbs.why() has said is there, too
         journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun

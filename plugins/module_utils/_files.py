@@ -185,6 +185,26 @@ def place(path, text, wanted, mtime=None):
         raise
 
 
+def touch(path):
+    """Makes an empty file, and the directories above it, or gives the one that is there the time of now."""
+    _make_dir(os.path.dirname(path), 0o755)
+    with open(path, 'w'):
+        os.utime(path, None)
+
+
+def read_lines(path):
+    """The lines of a file that are not empty, [] where there is none."""
+    return [line for line in to_native(read(path) or b'').split('\n') if line.strip()]
+
+
+def write_lines(path, lines):
+    """Puts a file of such lines in the place of a former one, and makes the directories above it."""
+    _make_dir(os.path.dirname(path), 0o755)
+    with naming(path + NEW), open(path + NEW, 'w') as handle:
+        handle.write(''.join('%s\n' % to_native(line) for line in lines))
+    os.rename(path + NEW, path)
+
+
 def stage():
     """A new directory that only root may enter, for texts that uWSGI's parser is to read; the caller removes it."""
     return tempfile.mkdtemp(prefix='%s%d.' % (os.path.basename(STAGE), os.getpid()), dir=os.path.dirname(STAGE))
@@ -349,14 +369,12 @@ class Files(object):
         """
         path = self._mark(filename)
         _make_dir(os.path.dirname(path), 0o700)
-        with naming(path + NEW), open(path + NEW, 'w') as handle:
-            handle.write(''.join('%s\n' % word for word in [mode] + ['%d %d' % one for one in processes]))
-        os.rename(path + NEW, path)
+        write_lines(path, [mode] + ['%d %d' % one for one in processes])
 
     def noted(self, filename):
         """(mode, processes) as note() was told of them, None where nothing is noted."""
-        lines = (read(self._mark(filename)) or b'').decode('ascii').splitlines()
-        return (to_native(lines[0]), [tuple(map(int, line.split())) for line in lines[1:]]) if lines else None
+        lines = read_lines(self._mark(filename))
+        return (lines[0], [tuple(map(int, line.split())) for line in lines[1:]]) if lines else None
 
     def forget(self, filename):
         """The change was taken up, or the vassal is gone."""

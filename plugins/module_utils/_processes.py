@@ -15,6 +15,7 @@ __metaclass__ = type
 
 import errno
 import os
+import stat
 import subprocess
 import time
 
@@ -58,13 +59,15 @@ def children(pid):
     return [child for child in candidates if (process(child) or (None,))[0] == pid]
 
 
+def uptime():
+    """Seconds since the host was booted."""
+    return float((read('/proc/uptime') or b'0').split()[0])
+
+
 def age(pid):
     """Seconds since a process was started, None for a dead one."""
     found = process(pid)
-    uptime = read('/proc/uptime')
-    if not found or not uptime:
-        return None
-    return float(uptime.split()[0]) - found[1] / _TICKS
+    return uptime() - found[1] / _TICKS if found else None
 
 
 def arguments(pid):
@@ -125,6 +128,27 @@ def holds(pid, found):
     except OSError as error:
         hidden = error.errno == errno.EACCES
     return hidden and found.st_uid == owner(pid)
+
+
+def write_fifo(pid, path, data):
+    """Writes to a fifo, once that is proved to be one which a process has open. Returns what stood in the way, None for nothing."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        return 'can not be written (%s): restart it, or see its master-fifo' % os.strerror(error.errno)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISFIFO(found.st_mode) or not holds(pid, found):
+            return 'is not the fifo of process %d: somebody put it there; restart it' % pid
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def start(argv):
+    """Starts a command beside; whoever asks for its end polls what is returned."""
+    return subprocess.Popen(argv)  # pylint: disable=ansible-bad-function
 
 
 def run_all(commands):

@@ -18,7 +18,7 @@ import re
 import time
 
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
@@ -78,10 +78,8 @@ def announce(host, names):
         return
     units = [unit_of(name) for name in names]
     try:
-        if not os.path.isdir(MARKS):
-            os.mkdir(MARKS)
         for unit in units:
-            open('%s/%s' % (MARKS, unit), 'w').close()
+            _files.touch('%s/%s' % (MARKS, unit))
         host.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + units)
     except (IOError, OSError, VassalError):
         pass
@@ -227,8 +225,7 @@ class Systemd(Host):
         if hasattr(time, 'monotonic'):
             now = time.monotonic()
         else:
-            with open('/proc/uptime') as handle:
-                now = float(handle.read().split()[0])
+            now = _processes.uptime()
         return time.time() - max(now - started, 0)
 
     def _situation(self, name, view):

@@ -9,9 +9,9 @@ __metaclass__ = type
 import os
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _processes, _systemd, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _processes, _systemd, _units, _watcher
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
-from ansible_collections.uwsgi.emperor.plugins.module_utils._units import decide_links
+from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
 
 LOADED = 'Id=uwsgi@uwsgi.service\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n'
@@ -221,7 +221,7 @@ def test_systemd_reads_its_files_once_links_of_units_have_changed(monkeypatch, n
         return 0, 'NeedDaemonReload=%s\n' % need, ''
 
     monkeypatch.setattr(_units, 'run_command', run_command)
-    _units.read_units()
+    _watcher.read_units()
     assert asked == ['show'] + ['daemon-reload'] * (need == 'yes')
 
 

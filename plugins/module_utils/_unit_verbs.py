@@ -1,0 +1,314 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What systemd's units call for one application or the Emperor: systemctl's verbs, and what comes before and after them.
+
+What systemctl asks for is done by verb(), which the unit calls. The role installs this with what it imports as one program.
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import signal
+import sys
+import time
+import traceback
+
+from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
+from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import watch
+
+# All times are in seconds.
+# So long a verb waits, for the vassal and for another run: UWSGI_VASSAL_TIMEOUT in the unit's environment says otherwise.
+TIMEOUT = int(os.environ.get('UWSGI_VASSAL_TIMEOUT', '').strip().isdigit() and os.environ['UWSGI_VASSAL_TIMEOUT'] or 60)
+# So long a stop of the Emperor waits for vassals that start.
+START = 20
+# A stop that failed is followed for so long, and looked for so often, by what is asked for next.
+LINGER = 0.5
+BLINK = 0.05
+# What systemd's verbs bring a vassal into; a restart is found by systemd's own job.
+STATES = dict(start='enabled', stop='disabled', reload='reloaded')
+USAGE = """usage: vassal-units watch|calm
+       vassal-units start|stop|reload|why UNIT
+
+  watch                   has systemd know how the vassals are, until it is told to end
+  calm                    waits until no vassal starts
+  start, stop, reload     does that with the vassal of a unit
+  why                     says why the application of a unit died
+
+Called by the units uwsgi.service, uwsgi-vassals.service and uwsgi@NAME.service; for other uses there is systemctl.
+"""
+
+
+class CutOff(Exception):
+    """systemd wants something else of a unit than what is being done."""
+
+
+class Told(object):
+    """Whether systemd has sent its signal, as it does where a unit that starts, or is reloaded, is to stop or to restart."""
+
+    def __init__(self):
+        self.told = False
+
+    def __call__(self, number, frame):
+        self.told = True
+
+    def sleep(self, seconds):
+        """Sleeps between two steps; there, and nowhere else, what is being done can be left."""
+        time.sleep(seconds)
+        if self.told:
+            self.told = False
+            raise CutOff()
+
+
+def asked_for(name, otherwise=None):
+    """The state that systemd's job for a unit stands for; None for a vassal that stops with its Emperor, `otherwise` without such a job."""
+    waiting = _units.jobs()
+    dummy, own = waiting.get(unit_of(name), (None, None))
+    if own in ('restart', 'try-restart'):
+        return 'restarted'
+    if _units.emperor_ends(waiting):
+        # it is enabled when that starts again
+        return None
+    return 'disabled' if own == 'stop' else otherwise
+
+
+def watched_over():
+    """Whether the watcher is there."""
+    return not _units.run_command(['systemctl', '-q', 'is-active', _units.WATCHER])[0]
+
+
+def call_off(name):
+    """Has systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
+    number, dummy = _units.jobs().get(unit_of(name), (None, None))
+    if number:
+        _units.run_command(['systemctl', 'cancel', number])
+
+
+def asked_again(name, sleep=time.sleep):
+    """The state that a unit whose stop was called off is asked for next, in the moment in which it has not ended yet; None for none.
+
+    It would not be asked: for systemd its stop is under way.
+    """
+    end = _processes.monotonic() + LINGER
+    while _processes.monotonic() < end:
+        number, kind = _units.jobs().get(unit_of(name), (None, None))
+        if kind in ('stop', 'restart', 'try-restart'):
+            return asked_for(name)
+        if kind not in (None, 'start'):
+            # a reload comes to nothing
+            _units.run_command(['systemctl', 'cancel', number])
+        sleep(BLINK)
+    return None
+
+
+def reactivate(name):
+    """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
+    host = find_host(_units.run_command, _units.DEFAULTS)
+    if host.emperor and name in host.enabled() and host.situations([name], host.look())[0].accepting:
+        _units.mark(name, True)
+        _units.run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
+
+
+def verb(word, instance):
+    """Does what a unit is asked for: start, stop or reload. Returns the exit code.
+
+    A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced. What systemd was
+    asked for meanwhile is done then: it does not ask again.
+    """
+    name = check_name(name_of(instance))
+    told = Told()
+    # the unit's KillSignal, which nobody minds who does not know it
+    signal.signal(signal.SIGWINCH, told)
+    state = STATES[word]
+    watched = word == 'start' and _units.asked(name)
+    wanted_now = asked_for(name, state)
+    if wanted_now or word == 'stop':
+        # a start or reload may have been cut off already
+        state = wanted_now
+    if word == 'start':
+        _units.remember(name)
+    elif word == 'stop':
+        if wanted_now == 'restarted' and _units.asked(name, last=False):
+            return 0
+        # with one, a start that follows would ask nobody
+        marked = _units.mark(name, False)
+        if wanted_now and not marked and not watched_over():
+            # a watcher that ends has all units stopped: one of a former release only removes the marks, and what says more may be lost
+            call_off(name)
+            raise VassalError('%s: its mark is gone, and so is %s: nothing was done. Try again' % (to_native(name), _units.WATCHER))
+    failed = False
+    while state:
+        done = None
+        try:
+            carry_out(name, state, watched, told)
+            done = state
+        except CutOff:
+            _units.say('%s: it is asked for something else than to be %s' % (to_native(name), state))
+        except Exception as error:  # pylint: disable=broad-except
+            if state not in ('disabled', 'restarted'):
+                raise
+            failed = True
+            if not isinstance(error, VassalError):
+                traceback.print_exc()
+            complain(error)
+            call_off(name)
+            state = asked_again(name)
+            continue
+        failed = False
+        if word == 'reload' and supervises():
+            break
+        state = asked_for(name, state)
+        if state == done:
+            break
+    if failed:
+        reactivate(name)
+    return int(failed)
+
+
+def carry_out(name, state, watched, told):
+    """Brings a vassal into a state, and has systemd know.
+
+    watched: it is the watcher that wants to know how it is.
+    """
+    host = find_host(_units.run_command, _units.DEFAULTS)
+    by_systemd = isinstance(host, Systemd)
+    if not host.emperor and state != 'disabled':
+        raise VassalError('%s: %s: %s' % (to_native(name), host.down, host.why_down))
+    lock = None
+    try:
+        job = plan(host, name, state, watched)
+        if job.plan.changed and (job.plan.mode != 'start' or 'link' in job.plan.actions):
+            # otherwise it is only waited for, which others may do at the same time
+            lock = host.lock(TIMEOUT, _units.say, told.sleep)
+            job = plan(host, name, state, watched)
+        if watched and 'link' in job.plan.actions:
+            # it was disabled since, and the watcher will see that
+            _units.say('%s is not enabled any more' % to_native(name))
+            return
+        bring_about(host, [job], TIMEOUT, sleep=told.sleep)
+    finally:
+        if lock is not None:
+            os.close(lock)
+    for warning in job.warnings:
+        _units.say(warning)
+    if not by_systemd:
+        good = job.after is not None and job.after.accepting and not job.failure
+        if good or state != 'reloaded':
+            # a unit whose reload failed is still active, and is asked when it stops
+            _units.mark(name, good)
+        linked = name in host.enabled()
+        if linked != (unit_of(name) in _units.entries(_units.WANTS)):
+            _units.run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
+        if state == 'disabled' and not job.failure and unit_of(name) not in _units.jobs():
+            # the watcher asks beside the unit, which may have failed
+            _units.run_command(['systemctl', '-q', 'reset-failed', unit_of(name)])
+    if job.failure:
+        raise VassalError(job.explained)
+    what = 'accepts requests, as process %d' % job.after.pid if job.after.pid else 'is stopped'
+    _units.say('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.plan.actions) or 'nothing to do', job.elapsed))
+
+
+def plan(host, name, state, watched=False):
+    situation = host.situations([name], host.look())[0]
+    if isinstance(host, Systemd):
+        # its links are for enable and disable alone
+        if not situation.pid:
+            raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
+        path = '%s/%s' % (_processes.started_in(situation.pid), situation.filename)
+        if not os.path.exists(path):
+            raise VassalError(
+                '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
+                'enable it again, or restart it.' % (to_native(name), path)
+            )
+        result = Job(situation, Plan(['reload'], 'reload', wants_up=True))
+        settle_access(situation, result.plan, identity=host.identity(result.filename))
+        if result.plan.mode != 'reload':
+            raise VassalError(
+                '%s: it would not outlive a reload or not do what that is for: its user can not read its file, or its configuration names another '
+                'user or group. Nothing was changed; do this: systemctl restart %s' % (to_native(name), unit_of(name))
+            )
+        return result
+    if state == 'enabled' and not watched and situation.pid and host.lost_socket(situation.filename):
+        # nothing else brings it back
+        state = 'restarted'
+    result = Job(situation, make_plan(situation, state))
+    settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
+    if result.plan.mode == 'start':
+        host.refuse_twin(name)
+    return result
+
+
+def why(instance):
+    """Says of an application that systemd runs why it died. Returns the exit code."""
+    name = check_name(name_of(instance))
+    host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='systemd'))
+    filename = host.enabled().get(name) or host.available().get(name)
+    if filename:
+        where, lines, reason = host.story(filename, int(host.begun(filename)), None)
+        for line in lines[-12:]:
+            # so that none is taken for what the unit says itself
+            _units.say('  ' + line)
+        if reason:
+            _units.say('%s gives the Reason: %s' % (visible(where), reason))
+    return 0
+
+
+def calm():
+    """Waits until no vassal starts, at most START seconds: before the Emperor is stopped. Returns the exit code.
+
+    One that is told to end while it starts does so once it has started; its workers, in their first instants, may miss it, and the
+    Emperor waits for them until its mercy is over, with all others down. Till then all of them go on to serve.
+    """
+    host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='emperor'))
+    end = _processes.monotonic() + START
+    while _processes.monotonic() < end:
+        view = host.look()
+        if not any(starting(pid) for filename, pid in view.pids.items() if filename not in view.blacklist):
+            break
+        time.sleep(0.1)
+    return 0
+
+
+def starting(pid):
+    """Whether a vassal has not made its workers yet, or a moment ago."""
+    ages = [age for age in map(_processes.age, _processes.children(pid)) if age is not None]
+    if ages:
+        return min(ages) < _emperor.SETTLE
+    # it loads the application, or has no workers at all
+    age = _processes.age(pid)
+    return age is not None and age < START
+
+
+def main(arguments):
+    """The program, see USAGE. Returns the exit code."""
+    word, instances = (list(arguments) + [None])[0], arguments[1:]
+    try:
+        if word in ('watch', 'calm') and not instances:
+            return dict(watch=watch, calm=calm)[word]()
+        if word == 'why' and len(instances) == 1:
+            return why(*instances)
+        if word in STATES and len(instances) == 1:
+            return verb(word, *instances)
+    except VassalError as error:
+        complain(error)
+        return 1
+    sys.stderr.write(USAGE)
+    return 2
+
+
+def complain(error):
+    """Says into the unit's journal what went wrong: systemctl status shows the last lines, and the first one says most."""
+    lines = visible_lines(to_native(error))
+    sys.stderr.write(''.join('%s\n' % line for line in lines[1:] + lines[:1]))

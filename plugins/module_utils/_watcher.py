@@ -1,0 +1,386 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Has systemd know how the Emperor's vassals are: the units uwsgi@NAME.service follow the links and the processes.
+
+The links are the truth. A unit is enabled while its vassal's link is there, and active while its vassal accepts requests. What is
+done otherwise than by systemctl, by the module, by hand or by a crash, watch() sees, one process for all, and tells systemd.
+
+Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
+"""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import shutil
+import signal
+import sys
+import time
+
+from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import UNASKED, accepts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import read_lines, write_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+
+# The names that were both linked and enabled when they were looked at last: it tells which of the two changed since. With each name
+# stands, for the Emperor's vassals, what tells its two links from others that took their places since.
+AGREED = '/var/lib/uwsgi-emperor/enabled'
+
+# All times are in seconds.
+TICK = 1.0
+# So long a run of the module may take.
+LONG = 3600
+# A vassal that is on the Emperor's blacklist counts as up again once it lived so long.
+STEADY = 3.0
+# So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
+LOOKS = 2
+# While a run of the module is at work, systemd is told of what came up, and of what went, only at each such look.
+RISES = 30
+FALLS = 4
+# systemd is asked again after so many looks at least.
+RARELY = 5
+BUSY = ('activating', 'deactivating', 'reloading')
+# Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
+MASKS = ('/etc/systemd/system', '/run/systemd/system')
+MASKED = 'masked'
+
+
+def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True, renewed=frozenset()):
+    """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
+
+    linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
+    up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
+    starts again and again.
+    states: the ActiveState of the units that systemd has loaded, by name, or MASKED.
+    rises, falls: whether to tell systemd of what is up now, and of what is not linked any more. While a run of the module is at work
+    that is left for later: of hundreds, it costs as much as they need themselves.
+    renewed: the names whose link, or that of systemctl's, is another one than that which was agreed on: it went, and was made again.
+
+    The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
+    unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal; 'reset' for
+    one that has failed and whose vassal is not enabled any more.
+    """
+    acts = []
+    agreed = set(agreed)
+    for name in sorted(linked | enabled | agreed | set(states)):
+        state = states.get(name, 'inactive')
+        if state in BUSY:
+            continue
+        if name in renewed:
+            agreed.discard(name)
+        if state == MASKED:
+            if (name in linked) is (name in enabled):
+                # that holds when it is not masked any more
+                (agreed.add if name in linked else agreed.discard)(name)
+            continue
+        if name in linked and name not in enabled and name in agreed:
+            agreed.discard(name)
+            acts.append(('stop' if state == 'active' else 'end', name))
+            continue
+        if name in enabled and name not in linked and name not in agreed and state != 'failed':
+            # a unit that is active has nothing to start: it was told so in the moment in which somebody stopped it
+            acts.append(('forget' if state == 'active' else 'start', name))
+            continue
+        if name in linked:
+            if name not in enabled:
+                if not rises:
+                    continue
+                acts.append(('enable', name))
+            agreed.add(name)
+            if name in up and state != 'active':
+                acts.extend([('notice', name)] if rises else [])
+            elif name in down and state == 'active' or name in crashing and state == 'inactive':
+                acts.append(('restart', name))
+        elif falls:
+            if state == 'failed' and name in agreed:
+                # a start that failed, of what was not enabled, goes on to say why
+                acts.append(('reset', name))
+            agreed.discard(name)
+            if name in enabled:
+                acts.append(('disable', name))
+            if state == 'active':
+                acts.append(('forget', name))
+    return acts, agreed
+
+
+def decide_links(linked, enabled, agreed):
+    """What to do so that links and units that systemd runs itself agree, as pairs of an act and a name; and the names agreed on then.
+
+    linked, enabled, agreed: as decide() takes them.
+
+    The acts: 'enable' for the unit of a new link, and start it; 'disable' for that of one that went, and stop it; 'link' and 'unlink'
+    for the link of a unit that systemctl enabled or disabled, which starts and stops nothing.
+    """
+    acts = []
+    for name in sorted(linked ^ enabled):
+        if name in linked:
+            acts.append(('unlink' if name in agreed else 'enable', name))
+        else:
+            acts.append(('disable' if name in agreed else 'link', name))
+    return acts, linked & enabled | set(name for act, name in acts if act in ('enable', 'link'))
+
+
+class Watcher(object):
+    """Looks at the vassals and at their units, and has systemd know what changed."""
+
+    def __init__(self, host):
+        self.host = host
+        self.agreed = _agreement()  # name -> what tells the link and systemctl's from others, None for each that was not there
+        self._files = {}  # name -> file name of what is linked
+        self._down_for = {}  # name -> looks in a row that found it down
+        self._ends = {}  # name -> process that stops it
+        self._ticks = 0
+        self._settled = None  # what was found when nothing was to do
+        self._lost = {}  # file name -> process, and whether its socket is gone
+        self._masked = set()
+        self._refused = set()  # what systemctl has refused, and was told
+        self._busy_for = 0  # looks in a row that found a run of the module at work
+
+    def look(self):
+        """(linked, up, down, crashing): sets of names, as decide() takes them."""
+        view = self.host.look()
+        files = self._files = self.host.enabled()
+        linked = set(files)
+        up, crashing = set(), set()
+        for name, filename in files.items():
+            pid = view.pids.get(filename)
+            listed = filename in view.blacklist
+            if pid and (not listed or (_processes.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
+                up.add(name)
+            elif listed:
+                crashing.add(name)
+        self._down_for = dict((name, self._down_for.get(name, 0) + 1) for name in linked - up)
+        down = set(name for name, looks in self._down_for.items() if looks >= LOOKS)
+        return linked, up, down, crashing & down
+
+    def _accepts(self, view, filename, pid):
+        return accepts(view.accepting(filename), self.host.asleep(filename, pid), UNASKED, lambda: self.host.settled(pid))
+
+    def _reachable(self, filename, pid):
+        """Whether a vassal's socket is there. Its configuration is asked only where the usual one is not, and once for each process."""
+        if os.path.lexists(self.host.usual_socket(filename)):
+            return True
+        if self._lost.get(filename, (None,))[0] != pid:
+            self.host.forget(filename)
+            self._lost[filename] = pid, self.host.lost_socket(filename)
+        return not self._lost[filename][1]
+
+    def tick(self):
+        self._ticks += 1
+        linked, up, down, crashing = self.look()
+        enabled = set(name_of(unit) for unit in _units.entries(_units.WANTS))
+        links = dict((name, self._links(name)) for name in linked | enabled)
+        found = linked, enabled, up, down, crashing, links
+        if found == self._settled and self._ticks % RARELY:
+            return
+        states = self.states()
+        states.update((name, 'deactivating') for name, process in self._ends.items() if process.poll() is None)
+        for name, state in states.items():
+            if state in BUSY:
+                # whoever is at work on it waits for it: only from then on it counts as down
+                self._down_for.pop(name, None)
+        states.update((name, MASKED) for name in self.masked())
+        busy = self.host.busy()
+        self._busy_for = self._busy_for + 1 if busy else 0
+        renewed = set(name for name in links if _renewed(self.agreed.get(name), links[name]))
+        acts, names = decide(
+            linked, enabled, set(self.agreed), up, down, crashing, states, self._busy_for % RISES == 0, self._busy_for % FALLS == 0, renewed
+        )
+        self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
+        agreed = {}
+        for name in names - self.act(acts):
+            kept = states.get(name) in BUSY or name not in renewed and not (name in linked and name in enabled)
+            agreed[name] = self.agreed[name] if kept and name in self.agreed else links.get(name, (None, None))
+        if agreed != self.agreed:
+            self.agreed = agreed
+            write_lines(AGREED, [' '.join([to_native(name)] + [one or '-' for one in agreed[name]]) for name in sorted(agreed)])
+
+    def _links(self, name):
+        """What tells a vassal's link, and that of systemctl's, from others that take their places; None for one that is not there."""
+        filename = self._files.get(name)
+        return filename and _identity('%s/%s' % (self.host.enabled_dir, filename)), _identity('%s/%s' % (_units.WANTS, unit_of(name)))
+
+    @staticmethod
+    def states():
+        dummy, out, dummy = _units.run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState', 'uwsgi@*.service'])
+        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in _emperor.blocks(out) if 'Id' in unit)
+
+    def masked(self):
+        """The names of the units that are masked."""
+        found = set()
+        for directory in MASKS:
+            entries = [entry for entry in _units.entries(directory) if entry.startswith('uwsgi@') and entry.endswith('.service')]
+            found.update(name_of(entry) for entry in entries if os.path.realpath('%s/%s' % (directory, entry)) == os.devnull)
+        for name in sorted(found - self._masked):
+            _units.say('%s is masked: systemd is told nothing of it, and %s goes on as its link says' % (unit_of(name), to_native(name)))
+        self._masked = found
+        return found
+
+    def act(self, acts):
+        """Carries out what decide() said: one systemctl for all of a kind. Returns the names that systemctl did not enable.
+
+        Agreed on and not enabled, these would be taken for what somebody has disabled since.
+        """
+        left = set()
+        for act, name in acts:
+            if act == 'notice':
+                _units.mark(name, True)
+            elif act == 'restart':
+                _units.ask(name)
+            elif act == 'end':
+                # beside: it may take a while
+                self._ends[name] = _processes.start([sys.argv[0], 'stop', unit_of(name)])
+        for command, kinds in (
+            (['enable'], ['enable']),
+            (['disable'], ['disable']),
+            (['reset-failed'], ['reset']),
+            (['stop', '--no-block'], ['stop', 'forget']),
+            (['restart', '--no-block'], ['restart']),
+            (['start', '--no-block'], ['start', 'notice']),
+        ):
+            units = [unit_of(name) for act, name in acts if act in kinds]
+            if units:
+                line = '%s %s' % (command[0], ' '.join(units))
+                gone = [name for act, name in acts if act == 'forget' and act in kinds]
+                for name in gone:
+                    # only now, as what systemctl did before may have taken long
+                    _units.forget(name)
+                code, dummy, err = _units.run_command(['systemctl'] + command + units)
+                for name in gone if code else []:
+                    _units.remember(name)
+                if code and command[0] == 'enable':
+                    left.update(name for act, name in acts if act == 'enable')
+                if not code:
+                    self._refused.discard(line)
+                    _units.say(line)
+                elif line not in self._refused:
+                    self._refused.add(line)
+                    _units.say('%s: %s' % (line, err.strip()))
+        return left
+
+    def end(self):
+        """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""
+        waiting = _units.jobs()
+        if waiting.get(_units.WATCHER, (None, None))[1] == 'restart' and not _units.emperor_ends(waiting) and _processes.process(self.host.emperor or 0):
+            # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
+            return
+        # systemd removes them, too, with the Emperor's runtime directory
+        shutil.rmtree(_units.MARKS, ignore_errors=True)
+        names = sorted(name for name, state in self.states().items() if state == 'active')
+        for name in names:
+            _files.touch('%s/%s' % (_units.FORGOTTEN, unit_of(name)))
+        if names:
+            _units.run_command(['systemctl', 'stop', '--no-block'] + [unit_of(name) for name in names])
+
+
+def settle(host):
+    """Has links and the units of systemd agree."""
+    # a run of the module makes the one after the other
+    lock = host.lock(LONG)
+    try:
+        acts, agreed = unsettled(host)
+        linked, available = host.enabled(), host.available()
+        for act, name in acts:
+            filename = linked.get(name) or available.get(name) or name + '.ini'
+            _units.say('%s %s' % (act, to_native(name)))
+            if act == 'enable':
+                host.order(filename, 'enable')
+                host.start(filename)
+            elif act == 'disable':
+                host.order(filename, 'disable', 'stop')
+            elif act == 'unlink':
+                host.remove_link(filename)
+            else:
+                host.link(filename)
+        host.wake()
+        write_lines(AGREED, sorted(agreed))
+    finally:
+        os.close(lock)
+
+
+def unsettled(host):
+    """What settle() would do, and the names agreed on then."""
+    linked, agreed = set(host.enabled()), _lines(AGREED)
+    # nothing is linked to a file that is not there
+    enabled = set(map(name_of, wanted())) & (set(host.available()) | linked | agreed)
+    return decide_links(linked, enabled, agreed)
+
+
+def follow(host):
+    """Goes on until it is told to end: has links and the units of systemd agree."""
+    found = known = None
+    while True:
+        former, found = found, unsettled(host)
+        # twice in a row: a file that is replaced is away for a moment
+        if found == former and found != ([], _lines(AGREED)):
+            settle(host)
+        units = wanted()
+        if units != known and not host.busy():
+            known = units
+            read_units()
+        time.sleep(TICK)
+
+
+def read_units():
+    """Has systemd read its files if links for enabled units have changed: from Debian 13 on each of its commands warns otherwise.
+
+    A run of the module leaves that out, as it takes half a second and more.
+    """
+    if _units.run_command(['systemctl', 'show', '-p', 'NeedDaemonReload', 'uwsgi-vassals.service'])[1].strip().endswith('=yes'):
+        _units.run_command(['systemctl', 'daemon-reload'])
+
+
+def _identity(path):
+    """What tells a link from another of its name, None where there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return '%d:%.6f' % (found.st_ino, found.st_ctime)
+
+
+def _renewed(former, links):
+    """Whether one of two links is another than it was; of one that was not there, or that nobody knows, that can not be told."""
+    return bool(former) and any(None not in pair and pair[0] != pair[1] for pair in zip(former, links))
+
+
+def _agreement():
+    """The names agreed on, each with what tells its links from others; a former release wrote the names alone."""
+    found = {}
+    for line in read_lines(AGREED):
+        words = [None if word == '-' else word for word in line.split() + ['-', '-']]
+        found[to_text(words[0])] = tuple(words[1:3])
+    return found
+
+
+def _lines(path):
+    return set(to_text(line.split()[0]) for line in read_lines(path))
+
+
+def watch():
+    """Goes on until it is told to end."""
+
+    def stop(dummy, frame):
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    host = find_host(_units.run_command, _units.DEFAULTS)
+    if not host.emperor:
+        raise VassalError('%s: %s' % (host.down, host.why_down))
+    if isinstance(host, Systemd):
+        follow(host)
+    watcher = Watcher(host)
+    try:
+        while True:
+            watcher.tick()
+            time.sleep(TICK)
+    finally:
+        watcher.end()

@@ -1,0 +1,342 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+
+import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _units, _watcher
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import name_of, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch, tmp_path):
+    """Where the watcher says that a vassal is gone."""
+    path = tmp_path / 'forgotten'
+    monkeypatch.setattr(_units, 'FORGOTTEN', str(path))
+    return path
+
+
+@pytest.mark.parametrize('name, unit', [('redmine', 'uwsgi@redmine.service'), ('a-b.c_d@e', 'uwsgi@a-b.c_d@e.service'), ('a+b', r'uwsgi@a\x2bb.service')])
+def test_a_vassal_and_its_unit_know_each_other(name, unit):
+    assert unit_of(name) == unit
+    assert name_of(unit) == name
+    assert name_of(unit[len('uwsgi@') : -len('.service')]) == name
+
+
+# One vassal: in which of linked, enabled, agreed, up, down, crashing, renewed it is; its unit; the acts; whether it is agreed on then.
+SITUATIONS = [
+    # all agree
+    ('linked enabled agreed up', 'active', '', True),
+    ('', 'inactive', '', False),
+    # it starts, or is restarted: only time tells
+    ('linked enabled agreed', 'inactive', '', True),
+    ('linked enabled agreed', 'active', '', True),
+    ('linked enabled agreed', 'failed', '', True),
+    # by the module, or by hand
+    ('linked', 'inactive', 'enable', True),
+    ('linked up', 'inactive', 'enable notice', True),
+    ('linked enabled agreed up', 'inactive', 'notice', True),
+    ('linked enabled agreed up', 'failed', 'notice', True),
+    ('enabled agreed', 'active', 'disable forget', False),
+    ('enabled agreed', 'inactive', 'disable', False),
+    # what has failed is no failure once it is not enabled any more
+    ('enabled agreed', 'failed', 'reset disable', False),
+    ('agreed', 'failed', 'reset', False),
+    # by systemctl start and stop
+    ('linked up', 'active', 'enable', True),
+    ('enabled agreed', 'inactive', 'disable', False),
+    # by systemctl enable and disable
+    ('enabled', 'inactive', 'start', False),
+    ('enabled', 'failed', 'disable', False),
+    ('linked agreed up', 'active', 'stop', False),
+    ('linked agreed down', 'failed', 'end', False),
+    ('linked agreed', 'inactive', 'end', False),
+    ('agreed', 'inactive', '', False),
+    # by systemctl stop, and then by the module, by hand or by systemctl enable, before anybody looked
+    ('linked agreed renewed', 'inactive', 'enable', True),
+    ('linked agreed renewed up', 'inactive', 'enable notice', True),
+    ('linked agreed renewed up', 'active', 'enable', True),
+    ('enabled agreed renewed', 'inactive', 'start', False),
+    # or both
+    ('linked enabled agreed renewed up', 'active', '', True),
+    ('agreed renewed', 'inactive', '', False),
+    # it does not accept requests any more: the unit asks it why
+    ('linked enabled agreed down', 'active', 'restart', True),
+    ('linked enabled agreed down crashing', 'active', 'restart', True),
+    ('linked enabled agreed down crashing', 'failed', '', True),
+    # or never did, since the Emperor was started
+    ('linked enabled agreed down crashing', 'inactive', 'restart', True),
+    ('linked enabled agreed down', 'inactive', '', True),
+    # without a link, whatever systemd remembers
+    ('', 'active', 'forget', False),
+    ('', 'failed', '', False),
+]
+
+
+@pytest.mark.parametrize('sets, state, acts, agreed', SITUATIONS, ids=[' '.join(one[:2]) for one in SITUATIONS])
+def test_what_systemd_is_told(sets, state, acts, agreed):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=state)]), **dict(renewed=renewed)) == ([(act, 'a') for act in acts.split()], set(['a']) if agreed else set())
+
+
+@pytest.mark.parametrize(
+    'sets, agreed',
+    [
+        ('linked enabled', True),
+        ('agreed', False),
+        ('linked agreed', True),
+        ('enabled agreed', True),
+        ('linked up', False),
+        ('enabled', False),
+        # stopped before, and enabled after it was masked: nobody has asked for another stop
+        ('linked agreed renewed', False),
+        ('linked enabled agreed renewed', True),
+    ],
+)
+def test_of_a_masked_unit_only_what_agrees_is_kept_in_mind(sets, agreed):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=_watcher.MASKED)]), **dict(renewed=renewed)) == ([], set(['a']) if agreed else set())
+
+
+@pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
+@pytest.mark.parametrize('sets', sorted(set(one[0] for one in SITUATIONS)))
+def test_while_its_unit_is_at_work_a_vassal_is_left_alone(sets, state):
+    arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
+    renewed = set(['a'] if 'renewed' in sets.split() else [])
+    assert decide(*(arguments + [dict(a=state)]), **dict(renewed=renewed)) == ([], arguments[2])
+
+
+def test_a_masked_unit_is_told_once(monkeypatch, tmp_path, capsys):
+    for name, target in ('uwsgi@a.service', '/dev/null'), ('uwsgi@b.service', '/etc/hosts'), ('other.service', '/dev/null'):
+        (tmp_path / name).symlink_to(target)
+    monkeypatch.setattr(_watcher, 'MASKS', (str(tmp_path), str(tmp_path / 'nowhere')))
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    assert [watcher.masked() for dummy in range(3)] == [set(['a'])] * 3
+    assert capsys.readouterr()[0].count('uwsgi@a.service is masked') == 1
+
+
+def test_what_systemctl_refuses_is_told_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path))
+    monkeypatch.setattr(_units, 'run_command', lambda argv: (1, '', 'no such thing'))
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    for dummy in range(3):
+        assert watcher.act([('notice', 'a')]) == set()
+    assert capsys.readouterr()[0] == 'start uwsgi@a.service: no such thing\n'
+    # agreed on, what is linked and not enabled would be stopped by the next look
+    assert watcher.act([('enable', 'b'), ('disable', 'c')]) == set(['b'])
+
+
+@pytest.mark.parametrize('refuses', [False, True])
+def test_a_unit_is_told_to_forget_its_vassal_for_its_stop_alone(monkeypatch, tmp_path, forgotten, refuses):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    told = []
+
+    def run_command(argv):
+        told.append((argv[1], (forgotten / 'uwsgi@a.service').exists()))
+        return int(refuses), '', ''
+
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _units.mark('a', True)
+    _watcher.Watcher(FakeHost(busy=False)).act([('disable', 'a'), ('forget', 'a'), ('start', 'b')])
+    # systemctl disable may take long
+    assert told == [('disable', False), ('stop', True), ('start', not refuses)]
+    assert not _units.mark('a', False)
+
+
+def test_a_vassal_without_its_socket_is_not_up_and_its_configuration_is_asked_once(monkeypatch, tmp_path):
+    host = FakeHost(busy=False)
+    read = []
+    host.usual_socket = lambda filename: str(tmp_path / (filename[:-4] + '.socket'))
+    host.forget = read.append
+    # b names another one
+    host.lost_socket = lambda filename: filename == 'a.ini'
+    watcher = _watcher.Watcher(host)
+    for filename, there in ('a.ini', False), ('b.ini', True):
+        (tmp_path / (filename[:-4] + '.socket')).write_text(u'')
+        assert watcher._reachable(filename, 7) and read == []
+        (tmp_path / (filename[:-4] + '.socket')).unlink()
+        assert [watcher._reachable(filename, pid) for pid in (7, 7, 8)] == [there] * 3
+        assert read == [filename] * 2
+        del read[:]
+
+
+def test_each_vassal_is_decided_on_by_itself():
+    both = set(['a', 'b'])
+    acts, agreed = decide(both, set(['a']), set(['a']), both, set(), set(), dict(a='active', c='active'))
+    assert acts == [('enable', 'b'), ('notice', 'b'), ('forget', 'c')]
+    assert agreed == both
+
+
+def test_what_a_run_of_the_module_changes_is_told_when_it_is_done():
+    linked, enabled, agreed = set(['new', 'back', 'down']), set(['back', 'down', 'gone']), set(['back', 'down', 'gone'])
+    found = [set(['new', 'back']), set(['down']), set(), dict(new='inactive', back='inactive', down='active', gone='active')]
+    # a new link is not agreed on, or it would be taken for one whose unit was disabled; nor is one that went forgotten
+    assert decide(linked, enabled, agreed, *(found + [False, False])) == ([('restart', 'down')], agreed)
+    assert decide(linked, enabled, agreed, *(found + [False, True]))[0] == [('restart', 'down'), ('disable', 'gone'), ('forget', 'gone')]
+    acts, dummy = decide(linked, enabled, agreed, *found)
+    assert acts == [('notice', 'back'), ('restart', 'down'), ('disable', 'gone'), ('forget', 'gone'), ('enable', 'new'), ('notice', 'new')]
+
+
+class FakeHost(object):
+    """A host on which a run of the module is at work, or none."""
+
+    emperor = 1
+    enabled_dir = '/etc/uwsgi/apps-enabled'
+
+    def __init__(self, busy):
+        self.busy = lambda: busy
+
+
+def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
+    watcher = _watcher.Watcher(FakeHost(busy=True))
+    watcher.agreed = dict.fromkeys(['up', 'gone'], (None, None))
+    units = ['uwsgi@up.service', 'uwsgi@gone.service']
+    states = dict(up='inactive', gone='active')
+    told = []
+
+    def act(acts):
+        told.append(' '.join(act for act, name in acts))
+        if ('disable', 'gone') in acts:
+            units.pop()
+            states.pop('gone')
+        return set()
+
+    monkeypatch.setattr(watcher, 'look', lambda: (set(['up']), set(['up']), set(), set()))
+    monkeypatch.setattr(watcher, 'states', lambda: dict(states))
+    monkeypatch.setattr(watcher, 'act', act)
+    monkeypatch.setattr(_units, 'entries', lambda directory: units)
+    monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
+    for dummy in range(_watcher.RISES):
+        watcher.tick()
+    assert told == [''] * (_watcher.FALLS - 1) + ['disable forget'] + [''] * (_watcher.RISES - _watcher.FALLS - 1) + ['notice']
+
+
+@pytest.mark.parametrize('restarts', [False, True], ids=['', 'another watcher'])
+@pytest.mark.parametrize(
+    'away, back, acts',
+    [
+        ('stone.ini uwsgi@stone.service', 'stone.ini', ['enable']),
+        ('stone.ini uwsgi@stone.service', 'uwsgi@stone.service', ['start']),
+        ('uwsgi@stone.service', '', ['end']),
+        ('stone.ini', '', ['disable']),
+        ('stone.ini', 'stone.ini', []),
+    ],
+    ids=['stopped and linked', 'stopped and enabled', 'disabled', 'unlinked', 'linked anew'],
+)
+def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_path, away, back, acts, restarts):
+    for module, name in (_watcher, 'AGREED'), (_units, 'WANTS'), (_units, 'MARKS'):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
+    monkeypatch.setattr(_watcher.Watcher, 'states', staticmethod(lambda: {}))
+    paths = {'stone.ini': str(tmp_path / 'stone.ini'), 'uwsgi@stone.service': _units.WANTS + '/uwsgi@stone.service'}
+    told = []
+
+    def watcher():
+        found = _watcher.Watcher(FakeHost(busy=False))
+        found.host.enabled_dir = str(tmp_path)
+        found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
+        found.host.look = lambda: _watcher._emperor.View({}, None, {})
+        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or set())
+        return found
+
+    os.mkdir(_units.WANTS)
+    for path in paths.values():
+        os.symlink('nowhere', path)
+    first = watcher()
+    first.tick()
+    if restarts:
+        first = watcher()
+    for name in away.split():
+        os.unlink(paths[name])
+    if back:
+        # an inode's number is used again soon; the time counts, which the kernel has by some milliseconds
+        _watcher.time.sleep(0.02)
+        os.symlink('nowhere', paths[back])
+    assert told == []
+    first.tick()
+    assert told == acts
+
+
+def test_what_a_former_release_agreed_on_holds(monkeypatch, tmp_path):
+    monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
+    (tmp_path / 'agreed').write_text(u'hello\nstone\n')
+    assert _watcher.Watcher(FakeHost(busy=False)).agreed == dict(hello=(None, None), stone=(None, None))
+    assert not _watcher._renewed((None, None), ('1:1.0', '2:2.0'))
+
+
+@pytest.mark.parametrize(
+    'waiting, runs',
+    [
+        (['uwsgi.service stop', 'uwsgi-vassals.service stop'], True),
+        (['uwsgi.service restart', 'uwsgi-vassals.service restart'], True),
+        (['shutdown.target start', 'uwsgi-vassals.service stop'], True),
+        # it has died
+        (['uwsgi-vassals.service restart'], False),
+        # nobody is to follow
+        (['uwsgi-vassals.service stop'], True),
+        ([], True),
+    ],
+)
+def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_the_same_time(monkeypatch, tmp_path, waiting, runs):
+    commands = []
+
+    def run_command(argv):
+        if 'list-jobs' not in argv:
+            commands.append(argv)
+        return 0, ''.join('%d %s running\n' % (number, line) for number, line in enumerate(waiting)), ''
+
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
+    monkeypatch.setattr(_watcher._processes, 'process', lambda pid: (1, 1) if runs and pid == 1 else None)
+    _units.mark('stone', True)
+    listdir = os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda path: listdir(path) + ['gone'])
+    monkeypatch.setattr(_watcher.Watcher, 'states', staticmethod(lambda: dict(stone='active', hello='inactive')))
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _watcher.Watcher(FakeHost(busy=False)).end()
+    assert commands == [['systemctl', 'stop', '--no-block', 'uwsgi@stone.service']]
+    assert not os.path.exists(_units.MARKS)
+    assert listdir(_units.FORGOTTEN) == ['uwsgi@stone.service']
+
+
+def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypatch, tmp_path):
+    def run_command(argv):
+        assert 'list-jobs' in argv, argv
+        return 0, '7 uwsgi-vassals.service restart running\n', ''
+
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
+    monkeypatch.setattr(_watcher.Watcher, 'states', staticmethod(lambda: dict(stone='active')))
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    _units.mark('stone', True)
+    _watcher.Watcher(FakeHost(busy=False)).end()
+    assert _units.mark('stone', False) and not os.path.exists(_units.FORGOTTEN)
+
+
+def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
+    """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    told = []
+    down = {}
+
+    def look():
+        down['a'] = watcher._down_for['a'] = watcher._down_for.get('a', 0) + 1
+        names = set(['a'])
+        return names, set(), set(name for name, looks in down.items() if looks >= _watcher.LOOKS), set()
+
+    states = iter(['activating'] * 5 + ['active'])
+    monkeypatch.setattr(watcher, 'look', look)
+    monkeypatch.setattr(watcher, 'states', lambda: dict(a=next(states)))
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or set())
+    monkeypatch.setattr(_units, 'entries', lambda directory: ['uwsgi@a.service'])
+    monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
+    for dummy in range(6):
+        watcher.tick()
+    assert told == []
