@@ -19,7 +19,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import QUEUED, REFUSED, UNASKED, accepts
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, get_request
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
 
@@ -367,22 +367,18 @@ class Job(object):
             self.seen = self._verdict or self.seen
             if now < self._request_at:
                 return False
-            self._request = host.converse(self.filename, pid, get_request(self.probe['path'], self.probe['host']))
+            self._request = host.converse(self.filename, pid, self.probe.request())
             self._request_at = now + PROBE_AGAIN
             if self._request is None:
                 self.seen = 'it names no socket that speaks the uwsgi protocol, so its probe can not be sent'
                 return False
         if not self._request.poll():
-            self.seen = self._verdict or 'the probe of %s has no answer yet' % self.probe['path']
+            self.seen = self._verdict or 'the probe of %s has no answer yet' % self.probe.path
             return False
-        status, problem = self._request.status, self._request.problem
+        self._verdict = self.probe.verdict(self._request.status, self._request.problem)
+        self.seen = self._verdict or self.seen
         self._request = None
-        if status in self.probe['status']:
-            return True
-        wanted = ' or '.join(map(str, self.probe['status']))
-        got = 'status %d' % status if status else 'no HTTP answer'
-        self.seen = self._verdict = problem or 'the probe of %s got %s, not %s' % (self.probe['path'], got, wanted)
-        return False
+        return self._verdict is None
 
 
 def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time.sleep):

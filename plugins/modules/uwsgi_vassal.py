@@ -288,134 +288,20 @@ vassals:
 import grp
 import os
 import pwd
-import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
-from ansible.module_utils.common.validation import check_type_str
+from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import announce
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
-    STATES,
-    VassalError,
-    check_content,
-    check_name,
-    expand,
-    is_set,
-    make_plan,
-    render,
-)
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import STATES, VassalError, is_set, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import KEYS, PROBE_SPEC, find_wanted
 
 # What stands for env in the result, as for each option that Ansible keeps out of the journal.
 HIDDEN = 'VALUE_SPECIFIED_IN_NO_LOG_PARAMETER'
-KEYS = ('state', 'config', 'content', 'env', 'probe', 'mode', 'owner', 'group')
-PROBE = dict(path=dict(default='/'), status=dict(type='list', elements='int', default=[200]), host=dict(default='localhost'))
-
-
-class Wish(object):
-    """What the user wants of one vassal."""
-
-    def __init__(self, name, state, config=None, content=None, probe=None, env=None, mode=None, owner=None, group=None):
-        if config is not None and content is not None:
-            raise VassalError('%s: config and content exclude each other.' % to_native(name))
-        self.name = name
-        self.state = state
-        self.from_config = config is not None
-        self.probe = probe
-        self.mode = None if mode is None else check_mode(name, mode)
-        self.owner = None if owner is None else find_id(name, 'user', owner, lambda one: pwd.getpwnam(one).pw_uid)
-        self.group = None if group is None else find_id(name, 'group', group, lambda one: grp.getgrnam(one).gr_gid)
-        self.env = None if env is None else _environment.values(name, env)
-        self.text = None
-        if config is not None:
-            self.text = to_bytes(render(config))
-        elif content is not None:
-            check_content(name, to_text(content))
-            self.text = to_bytes(content if content.endswith('\n') else content + '\n')
-        if self.text is not None and state in ('disabled', 'absent'):
-            # the files of an application that shall not run are not written
-            self.text = self.env = None
-
-
-def check_mode(name, mode):
-    """A function that makes a mode of another, as the user says it: by a number, in octal, or by symbols."""
-
-    def by_symbols(base):
-        return AnsibleModule._symbolic_mode_to_octal(os.stat_result((stat.S_IFREG | base,) + (0,) * 9), to_native(mode))
-
-    try:
-        number = mode if isinstance(mode, int) and not isinstance(mode, bool) else int(to_native(mode), 8)
-    except ValueError:
-        try:
-            by_symbols(MODE)
-        except ValueError:
-            number = -1
-        else:
-            return by_symbols
-    if not 0 <= number <= 0o7777:
-        raise VassalError(
-            "%s: mode: %s is no mode of a file; it is octal and quoted, '0640', or in symbols, u=rw,g=r,o=. Nothing was changed."
-            % (to_native(name), to_native(mode))
-        )
-    return lambda dummy: number
-
-
-def find_id(name, kind, value, find):
-    """The ID of a user or a group that is given by its name or its number."""
-    value = to_native(value)
-    try:
-        return int(value) if value.isdigit() else find(value)
-    except KeyError:
-        raise VassalError('%s: there is no %s %s on this host; make it first. Nothing was changed.' % (to_native(name), kind, value))
-
-
-def wishes(params, host):
-    if params['vassals'] is None:
-        names = [to_text(name) for name in params['name']]
-        if params['state'] in ('reloaded', 'restarted'):
-            names = expand(names, host.enabled(), 'enabled ')
-        else:
-            # what is gone matches nothing the second time
-            names = expand(names, host.known(), needed=params['state'] == 'enabled')
-        return [Wish(name, **dict((key, params[key]) for key in KEYS)) for name in names]
-    result = []
-    for name, value in params['vassals'].items():
-        value = {} if value is None else value
-        name = check_name(name)
-        unknown = sorted(set(value) - set(KEYS)) if isinstance(value, dict) else None
-        if unknown is None or unknown:
-            raise VassalError(
-                'vassals: %s: %s; it takes a dict of %s.'
-                % (to_native(name), 'not a dict' if unknown is None else 'has no option ' + ', '.join(map(to_native, unknown)), ', '.join(KEYS))
-            )
-        state = to_native(value.get('state', params['state']))
-        if state not in STATES:
-            raise VassalError('vassals: %s: state is %s, not one of %s.' % (to_native(name), state, ', '.join(STATES)))
-        config, content, env, probe = [value.get(key) for key in ('config', 'content', 'env', 'probe')]
-        for option, one in (('config', config), ('env', env)):
-            if one is not None and not isinstance(one, dict):
-                raise VassalError('vassals: %s: %s is not a dict.' % (to_native(name), option))
-        try:
-            content = None if content is None else to_text(check_type_str(content, allow_conversion=False))
-        except TypeError:
-            raise VassalError('vassals: %s: content is not a text.' % to_native(name))
-        probe = params['probe'] if probe is None else check_probe(to_native(name), probe)
-        access = dict((key, params[key] if value.get(key) is None else value[key]) for key in ('mode', 'owner', 'group'))
-        result.append(Wish(name, state, config, content, probe, env, **access))
-    return result
-
-
-def check_probe(name, probe):
-    """A vassal's own probe with its defaults, checked as the option of the task is."""
-    result = ArgumentSpecValidator(PROBE).validate(probe if isinstance(probe, dict) else dict(probe=probe))
-    if result.error_messages:
-        raise VassalError('vassals: %s: probe is a dict of path, status and host: %s.' % (name, '; '.join(result.error_messages)))
-    return result.validated_parameters
 
 
 def predict(situation, plan):
@@ -505,7 +391,7 @@ def run(module, params):
     host = find_host(module.run_command, params)
     if host.open_directory():
         module.warn(host.open_directory())
-    wanted = wishes(params, host)
+    wanted = find_wanted(params, host)
     lock = None
     if not module.check_mode:
         lock = host.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
@@ -637,7 +523,7 @@ def main():
         vassals=dict(type='dict', no_log=True),
         only_if_stale=dict(type='bool', default=False),
         watch=dict(type='list', elements='path', default=[]),
-        probe=dict(type='dict', options=PROBE),
+        probe=dict(type='dict', options=PROBE_SPEC),
         method=dict(choices=['graceful', 'chain', 'brutal'], default='graceful'),
         wait=dict(type='bool', default=True),
         timeout=dict(type='int', default=60),

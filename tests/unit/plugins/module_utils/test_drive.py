@@ -14,6 +14,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _empe
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Conversation
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import Probe
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
 
@@ -521,14 +522,14 @@ def test_a_brutal_reload_kills_the_workers(processes):
 def test_a_probe_is_sent_again_until_its_answer_is_right(processes):
     host = FakeHost([(0, (20, [21], True))])
     host.statuses = [503, 500, 200]
-    job = run(host, processes, Situation('a', text=TEXT), 'enabled', probe=dict(path='/', host='x', status=[200]))
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled', probe=Probe(path='/', host='x', status=[200]))
     assert job.failure is None and host.did.count('probe') == 3 and job.elapsed >= 2 * _drive.PROBE_AGAIN
 
 
 @pytest.mark.parametrize('timeout', [3, 2.7])
 def test_a_wrong_answer_to_the_probe_fails_at_the_timeout(processes, timeout):
     host = FakeHost([(0, (20, [21], True))])
-    job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=timeout, probe=dict(path='/x', host='x', status=[200, 302]))
+    job = run(host, processes, Situation('a', text=TEXT), 'enabled', timeout=timeout, probe=Probe(path='/x', host='x', status=[200, 302]))
     assert job.failure == 'after %d s: the probe of /x got status 500, not 200 or 302' % timeout and host.did.count('probe') < 10
 
 
