@@ -101,7 +101,8 @@ def exposing(configurations, monkeypatch):
         configurations._readings.clear()
         own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
         assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        return [[re.search('(?:opens its|runs its|configuration) (.*?),? and |$', sentence).group(1).split(', /')[0] for sentence in part] for part in (own, others)]
+        what = re.compile('(?:opens its|runs its|configuration) (.*?),? and |$')
+        return [[what.search(sentence).group(1).split(', /')[0] for sentence in part] for part in (own, others)]
 
     return exposed
 
