@@ -19,7 +19,6 @@ import pwd
 import re
 import shutil
 
-from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
@@ -35,6 +34,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     path_of,
     scan,
 )
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, lacks_mapping, split_extension
 
 APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
@@ -185,7 +185,7 @@ def unfit(filename, options):
 
 def _programs(value):
     """The absolute paths in what a hook or a command of uWSGI's says."""
-    return re.findall('(?:^|[ :=])(/[^ ;|&<>]+)', value)
+    return re.findall('(?:^|[ :=,])(/[^ ;|&<>,]+)', value)
 
 
 def _tell(result, own, what, found, remedy):

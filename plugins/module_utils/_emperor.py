@@ -19,7 +19,6 @@ import os
 import signal
 import time
 
-from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, UNASKED, accepts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS, Configurations
@@ -27,7 +26,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DI
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_defect, find_reason, last_start, read_lines, recent, telling_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation, holders, listener, read_stats
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import (
     EXTENSIONS,
     Situation,

@@ -16,7 +16,7 @@ __metaclass__ = type
 
 import re
 
-from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 MASK = u'********'

@@ -21,13 +21,11 @@ import os
 import re
 import stat
 import subprocess
-import tempfile
 import time
 
-from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 # The runtime directory: uWSGI opens sockets and pidfiles there, as root.
@@ -42,6 +40,8 @@ STAGE = '/run/uwsgi-vassal.'
 NEW, LINK = '.new', '.link'
 # How many seconds it may take to remove a directory of an application's.
 REMOVAL = 20
+# Groups whose members are as good as root: older releases of Debian let staff (50) write to /usr/local, where root looks for programs.
+ROOTS = (0, 50)
 # Seconds between two attempts to take the lock.
 ATTEMPT = 0.05
 # How many seconds a run waits for the lock before it says for whom.
@@ -55,7 +55,7 @@ def open_to(found):
         return 'it is not a directory'
     if found.st_uid not in (0, os.geteuid()):
         return 'it belongs to user %d' % found.st_uid
-    if mode & 0o002 or mode & 0o020 and found.st_gid != 0:
+    if mode & 0o002 or mode & 0o020 and found.st_gid not in ROOTS:
         return 'its mode is %04o' % mode
     return None
 
@@ -95,7 +95,7 @@ def alterable(path):
     mode = stat.S_IMODE(file.st_mode)
     if file.st_uid not in (0, os.geteuid()):
         return path, 'it belongs to user %d' % file.st_uid
-    if mode & 0o002 or mode & 0o020 and file.st_gid != 0:
+    if mode & 0o002 or mode & 0o020 and file.st_gid not in ROOTS:
         return path, 'its mode is %04o' % mode
     return None
 
@@ -207,6 +207,9 @@ def write_lines(path, lines):
 
 def stage():
     """A new directory that only root may enter, for texts that uWSGI's parser is to read; the caller removes it."""
+    # systemctl's verbs are called often, and need it seldom
+    import tempfile  # pylint: disable=import-outside-toplevel
+
     return tempfile.mkdtemp(prefix='%s%d.' % (os.path.basename(STAGE), os.getpid()), dir=os.path.dirname(STAGE))
 
 

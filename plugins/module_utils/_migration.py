@@ -13,7 +13,7 @@ __metaclass__ = type
 import re
 import shlex
 
-from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import ini_lines, is_true
 
 DEFAULTS = '/etc/default/uwsgi'

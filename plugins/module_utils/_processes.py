@@ -19,7 +19,7 @@ import stat
 import subprocess
 import time
 
-from ansible.module_utils.common.text.converters import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 _TICKS = float(os.sysconf('SC_CLK_TCK'))

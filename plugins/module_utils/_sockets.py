@@ -22,8 +22,8 @@ import socket
 import struct
 import time
 
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, REFUSED, TAKEN
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, to_text
 
 _monotonic = getattr(time, 'monotonic', time.time)
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)

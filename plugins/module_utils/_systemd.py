@@ -17,9 +17,9 @@ import os
 import re
 import time
 
-from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
 SERVICE = '/etc/systemd/system/uwsgi@.service'

@@ -4,9 +4,9 @@
 
 # Private to this collection: it may change in any release.
 
-"""Text that others wrote, as it is shown: what a terminal would obey, and what is no text, is escaped.
+"""Bytes, text and native strings; and text that others wrote, as it is shown: what a terminal would obey, and what is no text, is escaped.
 
-Only what is shown goes through here. A path that is opened keeps its bytes.
+Only what is shown is escaped. A path that is opened keeps its bytes.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -17,7 +17,25 @@ import codecs
 import re
 import sys
 
-from ansible.module_utils.common.text.converters import to_native
+try:
+    from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
+except ImportError:
+    # as a program of its own (roles/emperor/templates/usr/local/lib/uwsgi-emperor), without Ansible: what of Ansible's is needed
+
+    def to_bytes(obj, encoding='utf-8', errors=None):
+        """A text as bytes, and bytes as they are."""
+        return obj if isinstance(obj, bytes) else to_text(obj).encode(encoding, 'replace' if str is bytes else 'surrogateescape')
+
+    def to_text(obj, encoding='utf-8', errors=None):
+        """Bytes as a text, a text as it is, and what anything else says of itself, as an error does, which may hold bytes."""
+        if not isinstance(obj, (bytes, type(u''))):
+            obj = str(obj)
+        return obj.decode(encoding, 'replace' if str is bytes else 'surrogateescape') if isinstance(obj, bytes) else obj
+
+    def to_native(obj, encoding='utf-8', errors=None):
+        """Bytes or text as Python's own str."""
+        return to_bytes(obj, encoding) if str is bytes else to_text(obj, encoding)
+
 
 # The C0 and C1 controls (less tab and line feed), DEL, the line and paragraph separators, and the marks, embeddings, overrides and
 # isolates by which text is reordered. Surrogates stand for bytes that are no UTF-8; a Python whose characters have 16 bits has two

@@ -17,15 +17,13 @@ import os
 import signal
 import sys
 import time
-import traceback
 
-from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import watch
 
@@ -161,7 +159,7 @@ def verb(word, instance):
                 raise
             failed = True
             if not isinstance(error, VassalError):
-                traceback.print_exc()
+                sys.excepthook(*sys.exc_info())
             complain(error)
             call_off(name)
             state = asked_again(name)

@@ -13,7 +13,8 @@ __metaclass__ = type
 import fnmatch
 import re
 
-from ansible.module_utils.common.text.converters import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
+
 
 # The Emperor takes no other endings, and no name of 255 bytes or more (uwsgi_emperor_is_valid() in core/emperor.c).
 EXTENSIONS = ('.ini', '.yml', '.yaml', '.json', '.js', '.xml')

@@ -17,11 +17,11 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible.module_utils.common.validation import check_type_str
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import get_request
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import STATES, VassalError, check_content, check_name, expand, render
 
 # What a value of `vassals` may say.

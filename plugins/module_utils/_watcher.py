@@ -22,12 +22,12 @@ import signal
 import sys
 import time
 
-from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import UNASKED, accepts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import read_lines, write_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 # The names that were both linked and enabled when they were looked at last: it tells which of the two changed since. With each name

@@ -146,11 +146,10 @@ import re
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import arguments, process
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, to_text, visible_result
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
 AVAILABLE = '/etc/uwsgi/apps-available'

@@ -290,13 +290,12 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.text.converters import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import announce
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import STATES, VassalError, is_set, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import KEYS, PROBE_SPEC, find_wanted
 

@@ -157,11 +157,10 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.common.text.converters import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import read_stats
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible_result, visible_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text, visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
 
 

@@ -125,3 +125,52 @@ def test_the_program_of_the_units_heeds_no_variable_of_pythons(tmp_path):
         render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', {'host': ''}, ansible_facts=facts, role_path=ROLE)
         first[major] = (tmp_path / 'host').read_text(encoding='utf-8').split('\n')[0]
     assert first == {2: '#!/usr/bin/python2.7 -Es', 3: '#!/usr/bin/python3 -I'}
+
+
+@pytest.fixture
+def program(tmp_path):
+    """The program of the units, in a directory of its own, and how it is called."""
+    facts = dict(python=dict(executable=sys.executable, version=dict(major=3)))
+    render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', {'host': ''}, ansible_facts=facts, role_path=ROLE)
+    path = tmp_path / 'lib' / 'vassal-units'
+    path.parent.mkdir()
+    (tmp_path / 'host').rename(path)
+
+    def call(*arguments):
+        return subprocess.run([sys.executable, '-I', str(path)] + list(arguments), check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return path, call
+
+
+def test_the_program_of_the_units_consists_of_modules_that_python_keeps_compiled(program):
+    path, call = program
+    for dummy in range(2):
+        done = call('begin')
+        assert (done.returncode, done.stdout) == (2, '') and done.stderr.startswith('usage: vassal-units'), done.stderr
+        modules = [one for one in path.parent.iterdir() if one != path]
+        assert len(modules) == 1 and modules[0].stat().st_mode & 0o777 == 0o755
+    package = modules[0] / 'ansible_collections/uwsgi/emperor/plugins/module_utils'
+    names = set(one.stem for one in package.glob('_*.py')) - set(['__init__'])
+    assert names == set(one.name.split('.')[0] for one in (package / '__pycache__').iterdir()) - set(['__init__'])
+    for name in names:
+        with open(os.path.join(ROLE, '../../plugins/module_utils/%s.py' % name), encoding='utf-8') as handle:
+            assert (package / (name + '.py')).read_text(encoding='utf-8') == handle.read(), name
+
+
+def test_the_program_of_the_units_keeps_the_modules_of_one_former_release(program):
+    path, call = program
+    for number, name in enumerate(['modules-1', 'modules.killed', 'modules-2']):
+        (path.parent / name).mkdir()
+        os.utime(path.parent / name, (number, number))
+    assert call().returncode == 2
+    left = sorted(one.name for one in path.parent.iterdir())
+    assert len(left) == 3 and 'modules-2' in left and 'vassal-units' in left
+    # what another call has made meanwhile is taken
+    assert call().returncode == 2 and sorted(one.name for one in path.parent.iterdir()) == left
+
+
+def test_of_several_first_calls_of_the_program_each_is_done(program):
+    path, dummy = program
+    calls = [subprocess.Popen([sys.executable, '-I', str(path)], stderr=subprocess.PIPE) for dummy in range(8)]
+    assert [(call.communicate()[1][:6], call.returncode) for call in calls] == [(b'usage:', 2)] * 8
+    assert len(list(path.parent.iterdir())) == 2

@@ -173,7 +173,7 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
     'line',
     [
         'exec-as-root = /srv/a.sh', 'exec-pre-jail = sh /srv/a.sh', 'hook-as-root = exec:/srv/a.sh x', 'exec-asap = /srv/a.sh',
-        'hook-asap = chown:/srv/a alice', 'plugin = /srv/a.so', 'plugin-dir = /srv/plugins',
+        'hook-asap = chown:/srv/a alice', 'plugin = /srv/a.so', 'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):

@@ -140,6 +140,7 @@ def test_a_change_is_noted_until_it_is_taken_up(files):
         (stat.S_IFDIR | 0o755, 0, 0, None),
         (stat.S_IFDIR | 0o775, 0, 0, None),
         (stat.S_IFDIR | 0o2775, 0, 33, 'its mode is 2775'),
+        (stat.S_IFDIR | 0o2775, 0, 50, None),
         (stat.S_IFDIR | 0o1777, 0, 0, 'its mode is 1777'),
         (stat.S_IFDIR | 0o750, 33, 33, 'it belongs to user 33'),
         (stat.S_IFLNK | 0o777, 0, 0, 'it is not a directory'),
