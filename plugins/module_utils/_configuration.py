@@ -26,6 +26,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import re
 from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     AS_ROOT,
     BEFORE_BIND,
+    DIRECTORIES,
     OPENS,
     PLACEHOLDER,
     RUNS_AS_ROOT,
@@ -185,7 +186,7 @@ def unfit(filename, options):
 
 def _programs(value):
     """The absolute paths in what a hook or a command of uWSGI's says."""
-    return re.findall('(?:^|[ :=,])(/[^ ;|&<>,]+)', value)
+    return re.findall(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+', value)
 
 
 def _tell(result, own, what, found, remedy):
@@ -264,10 +265,15 @@ class Configurations(object):
         dummy, options, dummy, opened, reads = self._readings[filename, text]
         result = [], []
         for path, own in reads:
+            if PLACEHOLDER.search(path):
+                result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
+                continue
             _tell(result, own, 'root reads its configuration from %s' % path, _files.alterable(path), 'Keep it where root alone writes')
         for option, value, own in opened:
             # other hooks work on a file, by its path
             look = _files.open_above if option.startswith('hook-') and not value.startswith('exec:') else _files.alterable
+            if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
+                result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
             for path in _programs(value) if option in RUNS_AS_ROOT else []:
                 _tell(result, own, 'uWSGI is still root when it runs its %s, %s' % (option, path), look(path), 'Keep it where root alone writes')
         if options.get('uid') in (None, 'root', '0'):
@@ -286,7 +292,10 @@ class Configurations(object):
             if not PLACEHOLDER.search(value):
                 path = path_of(option, value, option in BEFORE_BIND and options.get('chdir') or options.get('force-cwd'))
                 keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
-                _tell(result, own, '%s, %s' % (said, path), path and _files.open_above(path), keep)
+                found = path and _files.open_above(path)
+                if option in DIRECTORIES:
+                    path, keep = value, 'Keep it where root alone writes'
+                _tell(result, own, '%s, %s' % (said, path), found, keep)
             elif [one[0] for one in opened].count(option) > 1 and not (option in SOCKETS and ':' in value):
                 # what a single one stands for, uWSGI has said
                 result[not own].append('%s, and it can not be told where %s is. Write its path without placeholders' % (said, value))

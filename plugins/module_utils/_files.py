@@ -89,8 +89,14 @@ def open_above(path):
 def alterable(path):
     """(file or directory, who else) by which others than root may change what is read at a path, or None."""
     found = open_above(path)
-    if found or not os.path.isfile(path):
+    if found:
         return found
+    for directory in (os.path.dirname(path), path):
+        # the one where all may make files, like /tmp, counts for what is not there yet
+        if os.path.isdir(directory) and (directory == path or not os.path.lexists(path)) and open_to(os.stat(directory)):
+            return directory, open_to(os.stat(directory))
+    if not os.path.isfile(path):
+        return None
     file = os.stat(path)
     mode = stat.S_IMODE(file.st_mode)
     if file.st_uid not in (0, os.geteuid()):

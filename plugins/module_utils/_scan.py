@@ -82,16 +82,20 @@ SOCKETS = (
     'puwsgi-socket', 'raw-socket', 'suwsgi-socket', 'ssl-socket', 'https-socket', 'zeromq', 'zmq', 'zeromq-socket', 'zmq-socket', 'mongrel2',
 )  # fmt: skip
 # What uWSGI opens, makes or writes by its path while it is root (core/uwsgi.c, uwsgi_setup()).
-AS_ROOT = (
-    'daemonize', 'fastrouter', 'forkptyrouter', 'http', 'logger', 'logger-req', 'logto', 'pidfile', 'rawrouter', 'req-logger', 'safe-pidfile',
-    'zerg-pool',
+# Of these it makes files in a directory, or starts by what lies there: an Emperor of a vassal's own is root.
+DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'pivot-root', 'pivot_root')
+AS_ROOT = DIRECTORIES + (
+    'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'fork-server', 'forkptyrouter', 'http', 'logger',
+    'logger-req', 'logto', 'pidfile', 'rawrouter', 'req-logger', 'safe-pidfile', 'sharedarea', 'zerg-pool', 'zerg-server',
 )  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
 BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 # What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
 RUNS_AS_ROOT = frozenset(
-    [_kind + _when for _kind in ('exec-', 'hook-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')] + list(PLUGINS + PLUGIN_DIRS)
+    [_kind + _when for _kind in ('exec-', 'hook-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
+    + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
+    + list(PLUGINS + PLUGIN_DIRS)
 )
 PLACEHOLDER = re.compile(u'[%%$@]\\(|\x7f')
 SPOOLERS = ('spooler', 'spooler-external')
@@ -467,6 +471,8 @@ class _Scanner(object):
 
     def _load(self, key, value, place):
         if re.search(u'[%%$@]\\(|%s' % UNKNOWN, value) or value == u'-' or _SCHEME.match(value):
+            if PLACEHOLDER.search(value):
+                self.reads.append((place.shown, value))
             self.found(place, key, True, RUN if re.match(u'(exec|call|callint)://', value) else UNTOLD)
             return None
         path, colon, section = value.rpartition(u':')
@@ -525,6 +531,11 @@ def path_of(option, value, directory=None):
     """The path in the value of one of OPENS, joined to the directory in which it is opened; None where there is none that is absolute then."""
     if option in ('logger', 'logger-req', 'req-logger'):
         found = re.match('(?:[\\w-]+ )?file:(.*)', value)
+    elif option in DIRECTORIES:
+        found = re.match('(/[^ *]*)', value)
+        return found and found.group(1) + '/new'
+    elif option == 'sharedarea':
+        found = re.search('(?:^|,)file=([^,]*)', value)
     elif option == 'cache2':
         found = re.search('(?:^|,)store=([^,]*)', value)
     elif option in SOCKETS:

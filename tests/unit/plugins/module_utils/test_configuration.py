@@ -111,7 +111,8 @@ def exposing(configurations, monkeypatch):
     'line',
     [
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
-        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log',
+        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/root',
+        'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/root /srv/root/old',
     ],
 )
 def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
@@ -173,12 +174,39 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
     'line',
     [
         'exec-as-root = /srv/a.sh', 'exec-pre-jail = sh /srv/a.sh', 'hook-as-root = exec:/srv/a.sh x', 'exec-asap = /srv/a.sh',
-        'hook-asap = chown:/srv/a alice', 'plugin = /srv/a.so', 'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins',
+        'hook-asap = chown:/srv/a alice', "exec-as-root = sh -c '/srv/a.sh'", 'exec-as-root = /bin/true&&/srv/a.sh',
+        'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
+        'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
     assert exposing(line, uid=uid) == [[line.split()[0]], []]
     assert exposing(line.replace('/srv', '/var'), uid=uid) == exposing(line.replace('as-root', 'as-user').replace('/srv', '/var')) == [[], []]
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'exec-as-root = %(base)/x', 'exec-as-root = $(HOME)', 'hook-as-root = exec:%(base)/bin/x', 'inherit = %(base)/more.ini', 'include = $(HOME)/a.ini',
+    ],
+)
+def test_what_placeholders_keep_from_being_looked_at_is_told(exposing, configurations, line):
+    with pytest.raises(AssertionError):
+        exposing(line)
+    own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % line).encode())
+    assert others == [] and len(own) == 1 and 'it can not be told wh' in own[0] and 'Write its path' in own[0]
+    assert exposing('hook-as-root = chown:/run/uwsgi/app/a %(vassal-user) root') == [[], []]
+
+
+@pytest.mark.parametrize('kind', ['missing', 'directory'])
+def test_what_others_can_make_is_no_place_for_what_root_reads(tmp_path, kind):
+    tmp_path.chmod(0o755)
+    area = tmp_path / 'area'
+    area.mkdir()
+    area.chmod(0o1777)
+    assert _files.alterable(str(tmp_path / 'missing')) is None
+    found = _files.alterable(str(area / 'missing') if kind == 'missing' else str(area))
+    assert found == (str(area), 'its mode is 1777')
 
 
 @pytest.mark.parametrize('mode, owner, told', [(0o644, 0, None), (0o664, 0, '0664'), (0o646, 0, '0646'), (0o644, 1000, 'user 1000')])
@@ -189,6 +217,7 @@ def test_a_file_that_others_may_change_is_no_place_for_what_root_reads(monkeypat
     monkeypatch.setattr(_files, 'open_above', lambda path: None)
     fake = type('Found', (), dict(st_mode=real.st_mode & ~0o777 | mode, st_uid=owner or os.geteuid(), st_gid=1000))
     monkeypatch.setattr(_files.os.path, 'isfile', lambda path: True)
+    monkeypatch.setattr(_files.os.path, 'isdir', lambda path: False)
     monkeypatch.setattr(_files.os, 'stat', lambda path, **options: fake)
     found = _files.alterable(str(path))
     monkeypatch.undo()
