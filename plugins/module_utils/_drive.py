@@ -107,6 +107,11 @@ class Job(object):
         return bool(self.after and self.after.accepting and ('link' in self.plan.actions or not self.before.accepting))
 
     @property
+    def fell(self):
+        """Whether it does not run any more, and systemd may not know that."""
+        return bool(self._stops() and self.done and not self.failure)
+
+    @property
     def to_write(self):
         return self.text if 'write' in self.plan.actions else None
 

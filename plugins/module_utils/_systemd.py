@@ -29,6 +29,9 @@ SOCKET = '/etc/systemd/system/uwsgi@.socket'
 EMPEROR = '/etc/systemd/system/uwsgi.service'
 # A mark of root's for each of the Emperor's vassals that accepts requests: with it, its unit starts at once and asks nobody.
 MARKS = '/run/uwsgi-emperor/vassals'
+# What says of a unit that its next stop asks nobody, as its vassal is gone: for a minute, as the unit knows, since a stop of hundreds takes
+# some seconds. systemd removes it neither with the Emperor nor with the watcher.
+FORGOTTEN = '/run/uwsgi-vassals'
 WANTS = '/etc/systemd/system/multi-user.target.wants'
 # A unit that has failed counts as one that systemd has started so often in vain.
 FAILED = 5
@@ -67,20 +70,30 @@ def wanted():
     return set(entry for entry in os.listdir(WANTS) if entry.startswith('uwsgi@')) if os.path.isdir(WANTS) else set()
 
 
-def announce(host, names):
-    """Has systemd know of vassals of an Emperor that have come up, before somebody who knows it asks for more.
+def announce(host, up, down):
+    """Tells systemd which vassals of an Emperor have come up and which have stopped, before somebody who knows it asks for more.
 
-    The watcher would tell it a second or three later: till then systemctl stop has nothing to stop, and says success. A unit for which
-    systemd has something else to do is left to that, and all of them to the watcher where systemd can not be told.
+    The watcher would tell it a second or three later: till then systemctl stop, or systemctl start, has nothing to do, and says success. A
+    unit for which systemd has something else to do is left to that, and all of them to the watcher where systemd can not be told.
     """
     own = host.unit == 'uwsgi.service' and host.enabled_dir == '/etc/uwsgi/apps-enabled' and os.path.isdir(os.path.dirname(MARKS))
-    if not names or isinstance(host, Systemd) or not own or not os.path.exists(SERVICE) or os.path.exists(SOCKET):
+    if not up and not down or isinstance(host, Systemd) or not own or not os.path.exists(SERVICE) or os.path.exists(SOCKET):
         return
-    units = [unit_of(name) for name in names]
+    risen, fallen = [[unit_of(name) for name in names] for names in (up, down)]
     try:
-        for unit in units:
+        for unit in risen:
+            _files.remove('%s/%s' % (FORGOTTEN, unit))
             _files.touch('%s/%s' % (MARKS, unit))
-        host.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + units)
+        if risen:
+            host.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + risen)
+        shown = blocks(host.run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState'] + fallen)[1]) if fallen else []
+        # a unit that is not active would not ask at its next stop
+        active = [unit['Id'] for unit in shown if unit.get('ActiveState') == 'active']
+        for unit in active:
+            _files.remove('%s/%s' % (MARKS, unit))
+            _files.touch('%s/%s' % (FORGOTTEN, unit))
+        if active:
+            host.run_command(['systemctl', '-q', 'stop', '--job-mode=fail'] + active)
     except (IOError, OSError, VassalError):
         pass
 

@@ -19,15 +19,12 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import MARKS, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import FORGOTTEN, MARKS, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 
 # The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
 ASKED = '.asked'
 SOON = 10
-# What says of a unit that its next stop asks nobody, as its vassal is gone: for a minute, as the unit knows, since a stop of hundreds takes
-# some seconds. systemd removes it neither with the Emperor nor with the watcher.
-FORGOTTEN = '/run/uwsgi-vassals'
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The watcher's own unit.

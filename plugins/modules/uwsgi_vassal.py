@@ -401,7 +401,7 @@ def run(module, params):
         if lock is not None:
             os.close(lock)
             # a unit that starts may have waited for the lock
-            announce(host, [job.name for job in jobs if job.rose])
+            announce(host, [job.name for job in jobs if job.rose], [job.name for job in jobs if job.fell])
 
 
 def find_access(host, jobs, wanted, check_mode):

@@ -130,6 +130,18 @@ def test_what_the_module_has_just_enabled_is_stopped_and_restarted(sites, stone,
         assert all((pid is None) is (verb == 'stop') and pid != before[name] for name, pid in after.items()), '%s, then %s' % (before, after)
 
 
+def test_what_the_module_has_just_disabled_is_started(sites, stone):
+    for dummy in range(3):
+        drive(dict(name='stone', state='disabled'), tuple(BY_ROLE))
+        everywhere(sites, 'systemctl start uwsgi@stone')
+        assert None not in masters(sites, 'stone').values()
+        agree(sites, 'stone', 'active', True)
+        # and a stop asks it again
+        everywhere(sites, 'systemctl stop uwsgi@stone')
+        assert set(masters(sites, 'stone').values()) == set([None])
+        everywhere(sites, 'systemctl start uwsgi@stone')
+
+
 def test_a_crash_loop(sites, stone):
     everywhere(sites, 'echo "chdir = /nowhere" >> ' + FILE % 'stone')
     try:

@@ -444,6 +444,7 @@ def test_what_a_stopped_vassal_leaves_behind_is_told(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False))])
     host.left = 'somebody still listens'
     job = run(host, processes, Situation('a', **UP), 'disabled')
+    assert job.fell and not job.rose
     assert job.failure is None and job.warnings == ['a: somebody still listens.']
 
 

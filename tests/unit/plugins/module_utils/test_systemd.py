@@ -237,6 +237,8 @@ class Emperor(object):
 
     def run_command(self, argv):
         self.asked.append(' '.join(argv))
+        if argv[1] == 'show':
+            return 0, 'Id=uwsgi@c.service\nActiveState=active\n\nId=uwsgi@d.service\nActiveState=failed\n', ''
         return 1, '', 'Unit uwsgi@b.service is masked.'
 
 
@@ -246,6 +248,7 @@ def units(monkeypatch, tmp_path):
     for name in 'SERVICE', 'SOCKET':
         monkeypatch.setattr(_systemd, name, str(tmp_path / name))
     monkeypatch.setattr(_systemd, 'MARKS', str(tmp_path / 'run' / 'marks'))
+    monkeypatch.setattr(_systemd, 'FORGOTTEN', str(tmp_path / 'forgotten'))
     (tmp_path / 'SERVICE').write_text(u'')
     (tmp_path / 'run').mkdir()
     return tmp_path
@@ -254,12 +257,24 @@ def units(monkeypatch, tmp_path):
 def test_systemd_is_told_at_once_of_all_that_came_up(units):
     for dummy in range(2):
         host = Emperor()
-        _systemd.announce(host, ['a', 'b'])
+        # what was said of it before it was enabled again does not hold any more
+        _systemd._files.touch(_systemd.FORGOTTEN + '/uwsgi@a.service')
+        _systemd.announce(host, ['a', 'b'], [])
+        assert os.listdir(_systemd.FORGOTTEN) == []
         assert host.asked == ['systemctl -q start --job-mode=fail uwsgi@a.service uwsgi@b.service']
         assert sorted(os.listdir(_systemd.MARKS)) == ['uwsgi@a.service', 'uwsgi@b.service']
     host = Emperor()
-    _systemd.announce(host, [])
+    _systemd.announce(host, [], [])
     assert host.asked == []
+
+
+def test_systemd_is_told_at_once_of_all_that_stopped_and_it_knows_as_active(units):
+    _systemd._files.touch(_systemd.MARKS + '/uwsgi@c.service')
+    host = Emperor()
+    _systemd.announce(host, [], ['c', 'd'])
+    assert host.asked == ['systemctl show -p Id -p ActiveState uwsgi@c.service uwsgi@d.service', 'systemctl -q stop --job-mode=fail uwsgi@c.service']
+    # its stop asks nobody
+    assert (os.listdir(_systemd.MARKS), os.listdir(_systemd.FORGOTTEN)) == ([], ['uwsgi@c.service'])
 
 
 @pytest.mark.parametrize('differs', [dict(unit='uwsgi-emperor.service'), dict(enabled_dir='/srv/vassals'), 'SERVICE', 'SOCKET', 'run'], ids=str)
@@ -269,7 +284,7 @@ def test_where_the_units_are_not_those_of_the_vassals_nothing_is_told(units, dif
     elif differs in ('SERVICE', 'run'):
         (units / differs).rename(units / 'elsewhere')
     host = Emperor(**(differs if isinstance(differs, dict) else {}))
-    _systemd.announce(host, ['a'])
+    _systemd.announce(host, ['a'], ['b'])
     assert host.asked == [] and not os.path.exists(_systemd.MARKS)
 
 
@@ -278,4 +293,4 @@ def test_a_run_that_can_not_tell_systemd_is_good_all_the_same(units, error):
     def fail(argv):
         raise error
 
-    _systemd.announce(Emperor(run_command=fail), ['a'])
+    _systemd.announce(Emperor(run_command=fail), ['a'], ['c'])
