@@ -19,12 +19,14 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import FORGOTTEN, MARKS, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import FORGOTTEN, MARKS, name_of, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 
 # The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
 ASKED = '.asked'
 SOON = 10
+# The ending of what says that a verb has left a vassal without both of its links, so that these agree.
+OFF = '.off'
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The watcher's own unit.
@@ -87,6 +89,19 @@ def asked(name, last=True):
     if last:
         os.unlink(path)
     return age < SOON
+
+
+def switch_off(name):
+    """Has the watcher know that a vassal has neither link any more, and need not be told what to do about that."""
+    _files.touch('%s/%s' % (MARKS, unit_of(name) + OFF))
+
+
+def switched_off():
+    """The names of which switch_off() was told since the last call."""
+    found = [entry for entry in entries(MARKS) if entry.endswith(OFF)]
+    for entry in found:
+        _files.remove('%s/%s' % (MARKS, entry))
+    return set(name_of(entry[: -len(OFF)]) for entry in found)
 
 
 def jobs():

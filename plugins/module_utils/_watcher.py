@@ -175,11 +175,15 @@ class Watcher(object):
 
     def tick(self):
         self._ticks += 1
+        # before the look: what comes later may have changed what it sees
+        off = _units.switched_off()
+        for name in off:
+            self.agreed.pop(name, None)
         linked, up, down, crashing = self.look()
         enabled = set(name_of(unit) for unit in _units.entries(_units.WANTS))
         links = dict((name, self._links(name)) for name in linked | enabled)
         found = linked, enabled, up, down, crashing, links
-        if found == self._settled and self._ticks % RARELY:
+        if found == self._settled and self._ticks % RARELY and not off:
             return
         states = self.states()
         states.update((name, 'deactivating') for name, process in self._ends.items() if process.poll() is None)
@@ -199,7 +203,7 @@ class Watcher(object):
         for name in names - self.act(acts):
             kept = states.get(name) in BUSY or name not in renewed and not (name in linked and name in enabled)
             agreed[name] = self.agreed[name] if kept and name in self.agreed else links.get(name, (None, None))
-        if agreed != self.agreed:
+        if agreed != self.agreed or off:
             self.agreed = agreed
             write_lines(AGREED, [' '.join([to_native(name)] + [one or '-' for one in agreed[name]]) for name in sorted(agreed)])
 

@@ -336,7 +336,10 @@ def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(si
         assert all(one['accepting'] for one in facts('broken').values())
         everywhere(sites, 'systemctl stop uwsgi@broken; echo "def (" >> /srv/broken.py')
         everywhere(sites, 'systemctl start uwsgi@broken', fails=True)
-        agree(sites, 'broken', 'failed', False)
+        # and stays so when the watcher has looked
+        for dummy in range(3):
+            agree(sites, 'broken', 'failed', False)
+            time.sleep(1)
     finally:
         drive(dict(name='broken', state='absent'), tuple(BY_ROLE))
         everywhere(sites, 'systemctl reset-failed uwsgi@broken; true')

@@ -340,3 +340,22 @@ def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     for dummy in range(6):
         watcher.tick()
     assert told == []
+
+
+@pytest.mark.parametrize('off', [False, True], ids=['disabled while it failed', 'a start that failed right after a stop'])
+def test_a_start_that_fails_right_after_a_stop_stays_failed(monkeypatch, tmp_path, off):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_units, 'WANTS', str(tmp_path / 'wants'))
+    monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
+    (tmp_path / 'agreed').write_text(u'a+b\nother\n')
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    told = []
+    monkeypatch.setattr(watcher, 'look', lambda: (set(['other']), set(), set(), set()))
+    monkeypatch.setattr(watcher, 'states', lambda: {'a+b': 'failed', 'other': 'activating'})
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or set())
+    if off:
+        _units.switch_off('a+b')
+    watcher.tick()
+    watcher.tick()
+    assert told == ([] if off else [('reset', 'a+b')]) and _units.switched_off() == set()
+    assert sorted(_watcher.Watcher(FakeHost(busy=False)).agreed) == ['other']
