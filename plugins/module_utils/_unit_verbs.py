@@ -209,8 +209,9 @@ def carry_out(name, state, watched, told):
         linked = name in host.enabled()
         if linked != (unit_of(name) in _units.entries(_units.WANTS)):
             _units.run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
-        if host.emperor and not linked and unit_of(name) not in _units.entries(_units.WANTS):
-            # a start that fails right after a stop stays failed: it is not what was enabled once, and is disabled now
+        if host.emperor and not linked and not watched and unit_of(name) not in _units.entries(_units.WANTS):
+            # a start that fails right after a stop stays failed: it is not what was enabled once, and is disabled now; a start by which the
+            # watcher asks is no failure once its vassal is disabled
             _units.switch_off(name)
         if state == 'disabled' and not job.failure and unit_of(name) not in _units.jobs():
             # the watcher asks beside the unit, which may have failed
