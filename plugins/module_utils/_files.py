@@ -42,6 +42,8 @@ NEW, LINK = '.new', '.link'
 REMOVAL = 20
 # Groups whose members are as good as root: older releases of Debian let staff (50) write to /usr/local, where root looks for programs.
 ROOTS = (0, 50)
+# In bytes. Nobody writes a larger configuration by hand.
+LARGEST = 1 << 20
 # Seconds between two attempts to take the lock.
 ATTEMPT = 0.05
 # How many seconds a run waits for the lock before it says for whom.
@@ -104,6 +106,44 @@ def alterable(path):
     if mode & 0o002 or mode & 0o020 and file.st_gid not in ROOTS:
         return path, 'its mode is %04o' % mode
     return None
+
+
+def read_text(path):
+    """A file's text, None where there is none in UTF-8."""
+    try:
+        with open(path, 'rb') as handle:
+            return to_native(to_text(handle.read(), errors='strict'))
+    except (IOError, OSError, UnicodeError):
+        return None
+
+
+def find_texts(start, without=()):
+    """The (path, text) pairs of the files at a path, below it and behind links; nothing twice, and no links to directories below /etc itself.
+
+    without: paths to leave out. A file that is no UTF-8 or larger than LARGEST is left out, too.
+    """
+    seen = set()
+    if os.path.isfile(start):
+        found = [(os.path.dirname(start), [], [os.path.basename(start)])]
+    else:
+        found = os.walk(start, followlinks=start != '/etc')
+    for parent, directories, files in found:
+        if os.path.realpath(parent) in seen:
+            directories[:] = []
+            continue
+        seen.add(os.path.realpath(parent))
+        directories[:] = sorted(one for one in directories if '%s/%s' % (parent, one) not in without)
+        for name in sorted(files):
+            path = os.path.realpath('%s/%s' % (parent, name))
+            try:
+                if path in seen or path in without or not os.path.isfile(path) or os.path.getsize(path) > LARGEST:
+                    continue
+            except OSError:
+                continue
+            seen.add(path)
+            text = read_text(path)
+            if text is not None:
+                yield path, text
 
 
 def remove(path):

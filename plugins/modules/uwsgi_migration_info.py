@@ -147,21 +147,19 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
+from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons, masters
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import arguments, process
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, to_text, visible_result
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import find_texts, read_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, visible_result
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
 AVAILABLE = '/etc/uwsgi/apps-available'
 ENABLED = '/etc/uwsgi/apps-enabled'
 INIT_SCRIPT = 'uwsgi.service'
-EMPEROR_UNIT = '/etc/systemd/system/uwsgi.service'
 RIVAL = 'uwsgi-emperor.service'
 RIVAL_INI = '/etc/uwsgi-emperor/emperor.ini'
 # The files that the init script starts (UWSGI_CONFFILE_TYPES in /usr/share/uwsgi/init/snippets).
 TYPES = re.compile(r'\.(db|ini|js|json|sqlite|sqlite3|xml|yaml|yml)\Z', re.IGNORECASE)
-# Nobody names a socket in a larger file.
-LARGEST = 1 << 20
 
 
 class Migration(object):
@@ -182,7 +180,7 @@ class Migration(object):
     def gather(self):
         init_script = self._show(INIT_SCRIPT)
         rival = self._show(RIVAL)
-        daemons = find_daemons(init_script)
+        daemons = masters(find_daemons(init_script))
         if daemons or init_script.get('ActiveState') == 'active' and '/generator' in init_script.get('FragmentPath', ''):
             self._gather_init_script(daemons)
         elif init_script.get('FragmentPath', '').startswith('/run/') and list(find_files(ENABLED)):
@@ -357,15 +355,6 @@ class Migration(object):
         )
 
 
-def read_text(path):
-    """A file's text, None where there is none in UTF-8."""
-    try:
-        with open(path, 'rb') as handle:
-            return to_native(to_text(handle.read(), errors='strict'))
-    except (IOError, OSError, UnicodeError):
-        return None
-
-
 def described(path, text):
     try:
         found = os.stat(path)
@@ -385,75 +374,9 @@ def find_files(directory):
                 yield path
 
 
-def find_daemons(service):
-    """The PIDs of the init script's masters by their application's name; told by their log, which the script gives them.
-
-    service: what systemd says of the script's service. The role uwsgi.emperor.emperor tells daemons in the same way (__emperor_daemons).
-    """
-    # where the service is the Emperor's, what its vassals call themselves is their word
-    group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR_UNIT else ''
-    found = {}
-    for entry in os.listdir('/proc'):
-        if entry.isdigit():
-            words = arguments(int(entry))
-            for word, following in zip(words, words[1:]):
-                name = re.match(r'/var/log/uwsgi/app/([^/]+)\.log\Z', following)
-                if word == '--daemonize' and name and process(int(entry)) and is_daemon('/proc/' + entry, following, group):
-                    found[int(entry)] = name.group(1)
-    return dict((name, pid) for pid, name in found.items() if (process(pid) or (0,))[0] not in found)
-
-
-def is_daemon(directory, log, group):
-    """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
-
-    Only root can open the log to write, which a daemon and its workers keep open, also after a reload; and only root can put a process
-    in the script's service, by which those count whose log has gone, or whose files root may not look at, as in a container.
-
-    directory: the process's own in /proc. group: the control group of the service, '' if that does not count.
-    """
-    if not (read_text(directory + '/comm') or '').startswith('uwsgi'):
-        return False
-    groups = [line.split(':', 2)[2] for line in (read_text(directory + '/cgroup') or '').split('\n') if line.count(':') > 1]
-    return bool(group) and group in groups or writes_to(directory, log)
-
-
-def writes_to(directory, path):
-    """Whether a process has a file open to write."""
-    try:
-        wanted = os.stat(path)
-        entries = ['%s/fd/%s' % (directory, number) for number in os.listdir(directory + '/fd')]
-    except OSError:
-        return False
-    for entry in entries:
-        try:
-            # the link's own mode says what the file is open for
-            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), wanted):
-                return True
-        except OSError:
-            pass
-    return False
-
-
 def naming(directory, without=()):
     """The (path, text) pairs of the files, below a directory and behind its links, that name a path of the init script's layout."""
-    seen = set()
-    for parent, directories, files in os.walk(directory, followlinks=directory not in ('/etc',)):
-        if os.path.realpath(parent) in seen:
-            directories[:] = []
-            continue
-        seen.add(os.path.realpath(parent))
-        directories[:] = sorted(one for one in directories if '%s/%s' % (parent, one) not in without)
-        for name in sorted(files):
-            path = os.path.realpath('%s/%s' % (parent, name))
-            try:
-                if path in seen or path in without or not os.path.isfile(path) or os.path.getsize(path) > LARGEST:
-                    continue
-            except OSError:
-                continue
-            seen.add(path)
-            text = read_text(path)
-            if text is not None and 'run/uwsgi/app/' in text:
-                yield path, text
+    return ((path, text) for path, text in find_texts(directory, without) if 'run/uwsgi/app/' in text)
 
 
 def main():

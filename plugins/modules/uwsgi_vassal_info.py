@@ -154,82 +154,18 @@ vassals:
 '''
 
 import os
-import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import read_stats
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text, visible_result, visible_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, expand
-
-
-# uWSGI counts a worker's requests in 64 bits.
-MANY = 1 << 64
-
-
-def count_requests(stats):
-    """The requests of all workers, None where the document has no such numbers: it is the application's own."""
-    workers = stats.get('workers')
-    counts = [worker.get('requests') for worker in workers if isinstance(worker, dict)] if isinstance(workers, list) else []
-    return sum(counts) if counts and all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < MANY for count in counts) else None
-
-
-def describe(host, situation, view):
-    """One entry of `vassals`."""
-    filename = situation.filename
-    entry = dict(name=to_native(situation.name), config=to_native(situation.path))
-    entry.update(situation.brief())
-    processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
-    options = host.options(filename) if situation.text is not None else {}
-    entry.update(
-        uid=_processes.owner(situation.pid) if situation.pid else None,
-        workers=len(situation.workers),
-        requests=None,
-        rss=sum(_processes.resident(pid) for pid in processes),
-        started=None,
-        stale=host.is_stale(situation) if situation.pid else None,
-        failures=host.failures(filename, view),
-        socket=options.get('socket'),
-    )
-    address = options.get('stats') or options.get('stats-server')
-    stats = read_stats(address, situation.pid) if address and situation.pid else None
-    if stats:
-        entry['requests'] = count_requests(stats)
-    age = _processes.age(situation.pid) if situation.pid else None
-    if age is not None:
-        entry['started'] = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(time.time() - age))
-    return entry
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible_result, visible_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 
 def run(module):
-    params = module.params
     if os.geteuid() != 0:
         raise VassalError("Root is needed to see the Emperor's vassals (become: true).")
-    host = find_host(module.run_command, params)
-    if host.open_directory():
-        module.warn(host.open_directory())
-    emperor = dict(unit=host.unit, pid=host.emperor, version=None, running=host.emperor is not None)
-    if host.emperor:
-        emperor['version'] = host.version()
-    else:
-        emperor['reason'] = host.why_down
-    known = host.known()
-    names = sorted(known) if params['name'] is None else expand([to_text(name) for name in params['name']], known)
-    view = host.look(wake=False)
-
-    def leave_out(error):
-        module.warn(visible_text(to_native(error)))
-
-    # of all there are, one odd file is not to hide the others
-    situations = host.situations(names, view, leave_out if params['name'] is None else None)
-    host.read([(situation.filename, None) for situation in situations if situation.text is not None])
-    for sentence in host.left_out_of_settings:
-        module.warn(sentence + '.')
-    for situation in situations:
-        for sentence in host.left_out(situation.filename):
-            module.warn('%s: %s.' % (to_native(situation.name), sentence))
-    return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])
+    return describe_all(find_host(module.run_command, module.params), module.warn, module.params['name'])
 
 
 def main():

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import traceback
 
 import pytest
@@ -20,7 +21,7 @@ import yaml
 
 ROOT = os.environ['MOLECULE_PROJECT_DIRECTORY']
 # Ansible reads its settings when it is imported.
-os.environ.update(ANSIBLE_CONFIG=os.path.join(ROOT, 'ansible.cfg'), ANSIBLE_NOCOLOR='1')
+os.environ.update(ANSIBLE_CONFIG=ROOT + '/ansible.cfg', ANSIBLE_NOCOLOR='1', ANSIBLE_CALLBACK_PLUGINS=ROOT + '/tests/callback_plugins')
 from ansible.cli.adhoc import AdHocCLI  # noqa: E402
 from ansible.cli.playbook import PlaybookCLI  # noqa: E402
 
@@ -154,6 +155,21 @@ def playbook(name, extra, *options, fails=None):
     else:
         assert code != 0 and fails in output, output
     return output
+
+
+def executions(name, extra, *options):
+    """Runs a playbook with variables; the modules that were executed, by host."""
+    with tempfile.NamedTemporaryFile('r', encoding='utf-8') as record:
+        os.environ['EXECUTIONS'] = record.name
+        try:
+            playbook(name, extra, *options)
+        finally:
+            del os.environ['EXECUTIONS']
+        found = {}
+        for line in record:
+            host, dummy, module = line.rstrip('\n').split('\t')
+            found.setdefault(host, []).append(module)
+        return found
 
 
 def quartet(arguments, repeats=False):

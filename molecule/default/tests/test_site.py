@@ -8,7 +8,14 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-from conftest import BY_ROLE, BY_SYSTEMD, playbook
+import pytest
+from conftest import BY_ROLE, BY_SYSTEMD, executions, playbook
+
+
+@pytest.mark.parametrize('options', [(), ('--check',)], ids=['run', 'check'])
+def test_a_run_that_changes_nothing_asks_once_and_has_the_vassals_looked_at_once(options):
+    modules = executions('uwsgi.emperor.site', dict(emperor_hosts=','.join(BY_ROLE)), *options)
+    assert modules == dict((host, ['uwsgi.emperor.uwsgi_host_info', 'uwsgi.emperor.uwsgi_vassal']) for host in BY_ROLE)
 
 
 def test_changed_defaults_reach_the_vassals_by_a_reload_once(sites):

@@ -39,9 +39,9 @@ NEWER = {
 
 
 def render(tmp_path, template, hosts, **variables):
-    """The options of a template's file by host, each a set of names; hosts: the first lines of the role's look at them."""
+    """The options of a template's file by host, each a set of names; hosts: what the role has seen of each."""
     target = os.path.join(str(tmp_path), '{{ inventory_hostname }}')
-    variables = dict(variables, seen=hosts, __emperor_seen=dict(stdout='{{ seen[inventory_hostname] }}'), ansible_python_interpreter=sys.executable)
+    variables = dict(variables, seen=hosts, __emperor_host='{{ seen[inventory_hostname] }}', ansible_python_interpreter=sys.executable)
     command = ['ansible', 'all', '-i', ','.join(hosts) + ',', '-c', 'local', '-m', 'ansible.builtin.template', '--playbook-dir', ROLE]
     command += ['-a', json.dumps(dict(src=template + '.j2', dest=target))]
     for extra in '@%s/defaults/main.yml' % ROLE, '@%s/vars/main.yml' % ROLE, json.dumps(variables):
@@ -56,7 +56,7 @@ def render(tmp_path, template, hosts, **variables):
 
 
 def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(tmp_path):
-    hosts = dict(('systemd-%d' % version, 'Systemd=%d (%d-1+deb)\nuWSGI=2.0.28-debian\nMainPID=1' % (version, version)) for version in NEWER)
+    hosts = dict(('systemd-%d' % version, dict(systemd=version, uwsgi='2.0.28-debian')) for version in NEWER)
     rendered = render(tmp_path, UNIT, hosts)
     known = set(OLDEST)
     for version in sorted(NEWER):
@@ -91,8 +91,9 @@ def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know(units, 
     ids=['emperor', 'defaults'],
 )
 def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, options, first):
-    hosts = dict(('uwsgi-' + version, 'Systemd=215\nuWSGI=' + version) for version in ('2.0.7-debian', '2.0.11', '2.0.18-debian', first, '2.0.31-debian'))
-    hosts['uwsgi-not-there-yet'] = 'Systemd=257'
+    versions = '2.0.7-debian', '2.0.11', '2.0.18-debian', first, '2.0.31-debian'
+    hosts = dict(('uwsgi-' + version, dict(systemd=215, uwsgi=version)) for version in versions)
+    hosts['uwsgi-not-there-yet'] = dict(systemd=257, uwsgi=None)
     rendered = render(tmp_path, template, hosts)
     newest = rendered['uwsgi-2.0.31-debian']
     assert set(options) <= newest
@@ -101,7 +102,7 @@ def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, opti
 
 
 def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_systemd(tmp_path):
-    hosts = {'old': 'Systemd=215\nuWSGI=2.0.7-debian', 'new': 'Systemd=257\nuWSGI=2.0.28-debian'}
+    hosts = dict(old=dict(systemd=215, uwsgi='2.0.7-debian'), new=dict(systemd=257, uwsgi='2.0.28-debian'))
     render(tmp_path, 'etc/systemd/system/uwsgi@.service.systemd', hosts)
     old, new = [(tmp_path / host).read_text(encoding='utf-8') for host in ('old', 'new')]
     assert 'KillSignal=SIGTERM\n' in old and '--hook-master-start' not in old and 'SuccessExitStatus' not in old
@@ -114,15 +115,15 @@ def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_system
 
 
 def test_what_the_user_asks_for_is_not_left_out(tmp_path):
-    hosts = {'uwsgi': 'Systemd=215\nuWSGI=2.0.7-debian'}
+    hosts = dict(uwsgi=dict(systemd=215, uwsgi='2.0.7-debian'))
     assert 'hook-master-start' in render(tmp_path, DEFAULTS, hosts, emperor_defaults={'hook-master-start': 'print:hello'})['uwsgi']
 
 
 def test_the_program_of_the_units_heeds_no_variable_of_pythons(tmp_path):
     first = {}
     for major, executable in (2, '/usr/bin/python2.7'), (3, '/usr/bin/python3.13'):
-        facts = dict(python=dict(executable=executable, version=dict(major=major)))
-        render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', {'host': ''}, ansible_facts=facts, role_path=ROLE)
+        host = dict(python=dict(executable=executable, major=major))
+        render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', dict(host=host), role_path=ROLE)
         first[major] = (tmp_path / 'host').read_text(encoding='utf-8').split('\n')[0]
     assert first == {2: '#!/usr/bin/python2.7 -Es', 3: '#!/usr/bin/python3 -I'}
 
@@ -130,8 +131,8 @@ def test_the_program_of_the_units_heeds_no_variable_of_pythons(tmp_path):
 @pytest.fixture
 def program(tmp_path):
     """The program of the units, in a directory of its own, and how it is called."""
-    facts = dict(python=dict(executable=sys.executable, version=dict(major=3)))
-    render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', {'host': ''}, ansible_facts=facts, role_path=ROLE)
+    host = dict(python=dict(executable=sys.executable, major=3))
+    render(tmp_path, 'usr/local/lib/uwsgi-emperor/vassal-units', dict(host=host), role_path=ROLE)
     path = tmp_path / 'lib' / 'vassal-units'
     path.parent.mkdir()
     (tmp_path / 'host').rename(path)

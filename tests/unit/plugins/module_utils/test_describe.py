@@ -7,7 +7,7 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.modules.uwsgi_vassal_info import count_requests
+from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import count_requests
 
 
 @pytest.mark.parametrize(

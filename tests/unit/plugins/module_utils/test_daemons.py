@@ -9,7 +9,7 @@ __metaclass__ = type
 import os
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.modules.uwsgi_migration_info import is_daemon
+from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import is_daemon
 
 SERVICE = '/machine.slice/guest/system.slice/uwsgi.service'
 

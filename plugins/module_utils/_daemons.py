@@ -1,0 +1,79 @@
+# Copyright (c) uwsgi.emperor contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""The daemons of Debian's init script /etc/init.d/uwsgi: one uWSGI for each application, which systemd knows nothing of by name."""
+
+from __future__ import absolute_import, division, print_function
+
+__metaclass__ = type
+
+import os
+import re
+import stat
+
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import arguments, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes
+
+# The log that the init script gives to an application's daemon.
+LOG = re.compile(r'/var/log/uwsgi/app/([^/]+)\.log\Z')
+
+
+def find_daemons(service):
+    """The names of applications by the PIDs of the init script's daemons, masters and workers.
+
+    service: the properties FragmentPath and ControlGroup of uwsgi.service, as systemd has them. Where the service is the Emperor's, what its
+    vassals call themselves is their word.
+    """
+    group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR else ''
+    found = {}
+    for entry in os.listdir('/proc'):
+        if entry.isdigit():
+            words = arguments(int(entry))
+            for word, log in zip(words, words[1:]):
+                name = LOG.match(log)
+                if word == '--daemonize' and name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
+                    found[int(entry)] = name.group(1)
+    return found
+
+
+def masters(found):
+    """The PIDs of the masters among the daemons that find_daemons() has found, by their application's name."""
+    return dict((name, pid) for pid, name in found.items() if (process(pid) or (0,))[0] not in found)
+
+
+def is_daemon(directory, log, group):
+    """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
+
+    Only root can open the log to write, which a daemon and its workers keep open, also after a reload; and only root can put a process
+    in the script's service, by which those count whose log has gone, or whose files root may not look at, as in a container.
+
+    directory: the process's own in /proc. group: the control group of the script's service, '' if that
+    does not count.
+    """
+    if not (_processes.read(directory + '/comm') or b'').startswith(b'uwsgi'):
+        return False
+    lines = (_processes.read(directory + '/cgroup') or b'').split(b'\n')
+    groups = [line.split(b':', 2)[2] for line in lines if line.count(b':') > 1]
+    return bool(group) and to_bytes(group) in groups or writes_to(directory, log)
+
+
+def writes_to(directory, path):
+    """Whether a process has a file open to write; directory: the process's own in /proc."""
+    try:
+        wanted = os.stat(path)
+        entries = ['%s/fd/%s' % (directory, number) for number in os.listdir(directory + '/fd')]
+    except OSError:
+        return False
+    for entry in entries:
+        try:
+            # the link's own mode says what the file is open for
+            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), wanted):
+                return True
+        except OSError:
+            pass
+    return False
