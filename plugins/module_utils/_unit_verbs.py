@@ -21,6 +21,7 @@ import time
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
+from ansible_collections.uwsgi.emperor.plugins.module_utils._hand_over import hand_over
 from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
@@ -39,13 +40,17 @@ BLINK = 0.05
 STATES = dict(start='enabled', stop='disabled', reload='reloaded')
 USAGE = """usage: vassal-units watch|calm
        vassal-units start|stop|reload|why UNIT
+       vassal-units hand-over emperor|systemd [UNIT]... [-- NAME...]
 
   watch                   has systemd know how the vassals are, until it is told to end
   calm                    waits until no vassal starts
   start, stop, reload     does that with the vassal of a unit
   why                     says why the application of a unit died
+  hand-over               makes the Emperor or systemd run what other services, and the units given, run so far; all that is enabled but
+                          for the names given
 
-Called by the units uwsgi.service, uwsgi-vassals.service and uwsgi@NAME.service; for other uses there is systemctl.
+Called by the units uwsgi.service, uwsgi-vassals.service and uwsgi@NAME.service, and by the role uwsgi.emperor.emperor; for other uses there
+is systemctl.
 """
 
 
@@ -303,6 +308,10 @@ def main(arguments):
             return why(*instances)
         if word in STATES and len(instances) == 1:
             return verb(word, *instances)
+        if word == 'hand-over' and instances[:1] in (['emperor'], ['systemd']):
+            given = list(instances[1:])
+            units = given[: given.index('--')] if '--' in given else given
+            return hand_over(instances[0], units, given[len(units) + 1 :])
     except VassalError as error:
         complain(error)
         return 1
