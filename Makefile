@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-.PHONY: help demo demo-clean test test-old test-systemd test-lint test-sanity test-unit molecule benchmark matrix
+.PHONY: help demo demo-clean test test-old test-systemd test-lint test-sanity test-unit molecule benchmark benchmark-runs matrix
 
 help: ## say what there is (the default)
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -38,6 +38,9 @@ molecule: ## scenarios in containers (SCENARIO=default, hostile, attacks, migrat
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md
 	@tests/run benchmark
+
+benchmark-runs: ## measures runs of the role beside a plain playbook that does the same; writes .cache/benchmark-runs.md
+	@tests/run runs
 
 matrix: ## unit tests and the module in containers, by each ansible-core on each Python at hand, and with the newest uWSGI; writes .cache/matrix.md
 	@tests/run matrix
