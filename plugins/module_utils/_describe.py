@@ -34,7 +34,7 @@ def describe(host, situation, view):
     entry = dict(name=to_native(situation.name), config=to_native(situation.path))
     entry.update(situation.brief())
     processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
-    options = host.options(filename) if situation.text is not None else {}
+    options = host.configurations.options(filename) if situation.text is not None else {}
     entry.update(
         uid=_processes.owner(situation.pid) if situation.pid else None,
         workers=len(situation.workers),
@@ -42,7 +42,7 @@ def describe(host, situation, view):
         rss=sum(_processes.resident(pid) for pid in processes),
         started=None,
         stale=host.is_stale(situation) if situation.pid else None,
-        failures=host.failures(filename, view),
+        failures=host.supervisor.failures(filename, view),
         socket=options.get('socket'),
     )
     address = options.get('stats') or options.get('stats-server')
@@ -62,24 +62,24 @@ def describe_all(host, warn, patterns=None):
     """
     if host.open_directory():
         warn(host.open_directory())
-    emperor = dict(unit=host.unit, pid=host.emperor, version=None, running=host.emperor is not None)
-    if host.emperor:
+    emperor = dict(unit=host.supervisor.unit, pid=host.supervisor.pid, version=None, running=host.supervisor.pid is not None)
+    if host.supervisor.pid:
         emperor['version'] = host.version()
     else:
-        emperor['reason'] = host.why_down
-    known = host.known()
+        emperor['reason'] = host.supervisor.why_down
+    known = host.files.known()
     names = sorted(known) if patterns is None else expand([to_text(pattern) for pattern in patterns], known)
-    view = host.look(wake=False)
+    view = host.supervisor.look(wake=False)
 
     def leave_out(error):
         warn(visible_text(to_native(error)))
 
     # of all there are, one odd file is not to hide the others
     situations = host.situations(names, view, leave_out if patterns is None else None)
-    host.read([(situation.filename, None) for situation in situations if situation.text is not None])
-    for sentence in host.left_out_of_settings:
+    host.configurations.read([(situation.filename, None) for situation in situations if situation.text is not None])
+    for sentence in host.supervisor.left_out:
         warn(sentence + '.')
     for situation in situations:
-        for sentence in host.left_out(situation.filename):
+        for sentence in host.configurations.left_out(situation.filename):
             warn('%s: %s.' % (to_native(situation.name), sentence))
     return dict(emperor=emperor, vassals=[describe(host, situation, view) for situation in situations])

@@ -17,8 +17,10 @@ import os
 import signal
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import QUEUED, REFUSED, UNASKED, accepts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import usual_socket
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
@@ -127,12 +129,12 @@ class Job(object):
             host.write(self.filename, self.text, self._mtime(view), self.access)
             self.touched = True
         if 'chmod' in actions:
-            for path, access in (self.before.path, self.access), (host.env_path(self.filename), self.env_access):
+            for path, access in (self.before.path, self.access), (host.files.env_path(self.filename), self.env_access):
                 if access is not None and os.path.exists(path):
-                    host.set_access(path, access)
+                    _files.set_access(path, access)
                     self.touched = True
         if 'env' in actions:
-            host.write_env(self.filename, self.env, self.env_access)
+            host.files.write_env(self.filename, self.env, self.env_access)
             self.touched = True
         if self.plan.wants_up and self.plan.mode:
             self.log_offset = host.log_size(self.filename)
@@ -143,7 +145,7 @@ class Job(object):
             host.unlink(self.filename)
             self.touched = True
         if self.plan.mode == 'start':
-            host.start(self.filename)
+            host.supervisor.start(self.filename)
 
     def _stops(self):
         return self.plan.mode == 'stop' and self.before.pid is not None
@@ -186,12 +188,12 @@ class Job(object):
             elif pid not in (None, self.before.pid) and now > self._asked_at + PATIENCE:
                 # started anew before its link was gone, it is stopped in its first instants: its workers may miss that, and a master
                 # that begins or replaces itself, which would only make new ones
-                host.signal_workers(pid, _processes.children(pid), signal.SIGKILL)
-                host.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
+                host.supervisor.signal_workers(pid, _processes.children(pid), signal.SIGKILL)
+                host.supervisor.signal_vassal(pid, signal.SIGKILL if self._told == pid else signal.SIGINT)
                 self._told, self._asked_at = pid, now
             self.seen = 'process %s still runs' % pid if pid else 'processes of it still run'
-            self.done = pid is None and not host.leaves(self.filename)
-            left = host.close_socket(self.filename) if self.done and self._stops() else None
+            self.done = pid is None and not host.supervisor.leaves(self.filename)
+            left = host.supervisor.close_socket(usual_socket(self.filename)) if self.done and self._stops() else None
             if left:
                 self.warnings.append('%s: %s.' % (self.name, left))
         elif pid is not None and pid == self.before.pid and mode == 'reload' and self._asked is None:
@@ -218,7 +220,7 @@ class Job(object):
         if self._asked is None:
             self._asked_at = now
             if gone:
-                host.refuse_unlink(self.filename)
+                host.files.refuse_unlink(self.filename)
             if host.masterless(self.filename):
                 host.hang_up(self.filename, pid)  # that ends it, and it hears nothing of its Emperor
             elif (not self.before.workers or view.newborn(self.filename)) and not host.asleep(self.filename, pid):
@@ -227,11 +229,11 @@ class Job(object):
                 self._end(host, pid, gone)
                 self._asked = 'newborn'
                 return
-            elif host.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
-                host.finish(self.filename, pid, again=not gone)
+            elif host.configurations.options(self.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
+                host.supervisor.finish(self.filename, pid, again=not gone)
             elif not wait or self.restores:
                 self._end(host, pid, gone)
-            elif not (gone and host.graceful):
+            elif not (gone and host.supervisor.graceful):
                 # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
                 host.hang_up(self.filename, pid)
                 self._asked = 'draining'
@@ -242,12 +244,12 @@ class Job(object):
         elif self._asked == 'draining' and not self._old_workers(pid):
             self._end(host, pid, gone)
             self._asked, self._asked_at = 'drained', now
-        elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline and host.disguised(pid):
+        elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline and host.supervisor.disguised(pid):
             self.fail('process %d calls itself what its Emperor is called, so it got no signal; end it by: kill -KILL %d' % (pid, pid))
         elif self._asked in ('signal', 'draining', 'newborn') and now > self.deadline:
-            host.signal_workers(pid, self.before.workers, signal.SIGKILL)
+            host.supervisor.signal_workers(pid, self.before.workers, signal.SIGKILL)
             if self._asked == 'draining' or not gone:
-                host.signal_vassal(pid, signal.SIGINT)
+                host.supervisor.signal_vassal(pid, signal.SIGINT)
             if gone:
                 host.unlink(self.filename)
             self._asked, self._asked_at, self.deadline = 'killed', now, now + max(timeout, 2 * PATIENCE)
@@ -257,18 +259,18 @@ class Job(object):
             # the master may have missed it, or its new workers, in their first instants, what it told them; one that is still without
             # workers, and deaf to a SIGINT, is in code that does not come back to Python, Ruby or Perl
             workers = _processes.children(pid)
-            host.signal_vassal(pid, signal.SIGKILL if self._asked == 'newborn' and not workers else signal.SIGINT)
-            host.signal_workers(pid, workers, signal.SIGKILL)
+            host.supervisor.signal_vassal(pid, signal.SIGKILL if self._asked == 'newborn' and not workers else signal.SIGINT)
+            host.supervisor.signal_workers(pid, workers, signal.SIGKILL)
             self._asked_at = now
         elif self._asked == 'killed' and now > self._asked_at + PATIENCE:
-            host.signal_vassal(pid, signal.SIGKILL)
+            host.supervisor.signal_vassal(pid, signal.SIGKILL)
             self._asked_at = now
 
     def _end(self, host, pid, gone):
         """Ends a vassal that has nothing to finish. Its link goes first, or the Emperor may be quick enough to start it anew."""
         if gone:
             host.unlink(self.filename)
-        host.end(self.filename, pid, again=not gone)
+        host.supervisor.end(self.filename, pid, again=not gone)
 
     def _old_workers(self, pid):
         return set(_processes.children(pid) + [pid]) & self.before.workers
@@ -276,7 +278,7 @@ class Job(object):
     def _reload(self, host, pid, now):
         self._asked, self._asked_at = 'signal', now
         if 'write' in self.plan.actions:
-            if host.sees_changes and now <= self.started + PATIENCE and self.method != 'brutal':
+            if host.supervisor.sees_changes and now <= self.started + PATIENCE and self.method != 'brutal':
                 self._asked = 'left'
                 return
         elif self.method == 'chain':
@@ -284,7 +286,7 @@ class Job(object):
             return
         host.hang_up(self.filename, pid)
         if self.method == 'brutal':
-            host.signal_workers(pid, self.before.workers, signal.SIGKILL)
+            host.supervisor.signal_workers(pid, self.before.workers, signal.SIGKILL)
 
     def _chain(self, host, pid):
         try:
@@ -294,7 +296,7 @@ class Job(object):
                 str(error)
                 if isinstance(error, VassalError)
                 # it is full, as its master does not read it
-                else '%s can not be written (%s): restart it' % (host.options(self.filename).get('master-fifo'), os.strerror(error.errno))
+                else '%s can not be written (%s): restart it' % (host.configurations.options(self.filename).get('master-fifo'), os.strerror(error.errno))
             )
             # its log tells nothing of that, and it was not told to come up
             self.explained = '%s: %s.' % (visible(self.name), visible(self.failure))
@@ -310,8 +312,8 @@ class Job(object):
             self.seen = 'the Emperor has ended, and another one does not run yet' if view.lost else 'no process of it runs'
             if self.filename in view.waiting and now >= self._knock_at:
                 self._knock_at = now + PROBE_AGAIN
-                self.seen = host.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
-            if not self._forgiven and host.throttled(self.filename, view):
+                self.seen = host.supervisor.knock(view.waiting[self.filename]) or 'the Emperor has not started it yet'
+            if not self._forgiven and host.supervisor.throttled(self.filename, view):
                 self._forgiven = self.to_forgive = True
         elif self.plan.mode == 'reload' and pid == self.before.pid and self._old_workers(pid):
             self.seen = 'workers of process %d have not ended their work yet' % pid
@@ -338,7 +340,7 @@ class Job(object):
         self.seen = 'the Emperor has not seen its new file yet'
         if 'write' not in self.plan.actions or view.stats is None or self.filename not in view.stats:
             return True
-        return view.stats[self.filename]['last_mod'] >= host.mtime(self.filename)
+        return view.stats[self.filename]['last_mod'] >= host.files.mtime(self.filename)
 
     def _accepts(self, host, view, now, pid):
         """Whether a worker takes requests: by the Emperor's stats and, where these don't tell it, by a connection of our own."""
@@ -395,11 +397,11 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
             job.done = True
         return
     entered = clock()
-    view = host.look()
+    view = host.supervisor.look()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
-    young = [age for job in busy for age in map(_processes.age, job.before.workers) if age is not None and age < _emperor.SETTLE]
+    young = [age for job in busy for age in map(_processes.age, job.before.workers) if age is not None and age < SETTLE]
     if young:
-        sleep(_emperor.SETTLE - min(young))
+        sleep(SETTLE - min(young))
     spare(host, view, [job for job in busy if job.plan.mode != 'reload'], clock, sleep)
     # The Emperor is woken when all are linked: what it starts would take the processors from what looks at the others.
     for job in jobs:
@@ -414,7 +416,7 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
         began = clock()
-        former, view = view, host.look()
+        former, view = view, host.supervisor.look()
         now = clock()
         for job in pending:
             if view.lost or view.emperor != former.emperor:
@@ -429,11 +431,11 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
             except (IOError, OSError) as error:
                 job.fail(seen(error))
             if job.done and not job.failure and job.plan.mode:
-                host.forget_change(job.filename)
+                host.files.forget(job.filename)
             job.elapsed = now - entered
         if any(job.to_forgive for job in pending):
             # the Emperor's list is forgiven as a whole, once for all
-            host.forgive()
+            host.supervisor.forgive()
             for job in pending:
                 job.to_forgive = False
         # without waiting, one look wakes the Emperor and one step sends the signals
@@ -442,7 +444,7 @@ def drive(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=time
             # a look at hundreds takes time that the Emperor and they need themselves
             pause(min(max(TICK, clock() - began), LONGEST_TICK), [job.ending for job in pending if job.ending], clock, sleep)
     if jobs:
-        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.look())):
+        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.supervisor.look())):
             job.after = situation
 
 
@@ -459,12 +461,12 @@ def spare(host, view, jobs, clock, sleep):
     its newest vassal there, and all that do not run, until a request: a ping is one that runs nothing of the application.
     """
 
-    listed = [job for job in jobs if job.before.pid and host.throttled(job.filename, view)]
+    listed = [job for job in jobs if job.before.pid and host.supervisor.throttled(job.filename, view)]
     if not listed:
         return
-    host.forgive()
-    view = host.look()
-    asked = [job for job in listed if host.throttled(job.filename, view) and not host.asleep(job.filename, job.before.pid)]
+    host.supervisor.forgive()
+    view = host.supervisor.look()
+    asked = [job for job in listed if host.supervisor.throttled(job.filename, view) and not host.asleep(job.filename, job.before.pid)]
     pings = [ping for ping in (host.converse(job.filename, job.before.pid, PING) for job in asked) if ping is not None]
     end = clock() + PONG
     # a list, as each of them has to be taken on
@@ -486,9 +488,9 @@ def pause(seconds, ending, clock, sleep):
 def lint(host, jobs):
     """Fails the jobs whose configuration uWSGI does not take."""
     starting = [job for job in jobs if job.plan.mode in ('start', 'reload', 'restart')]
-    host.read([(job.filename, job.to_write) for job in starting])
+    host.configurations.read([(job.filename, job.to_write) for job in starting])
     for job in starting:
-        found = host.lint(job.filename, job.to_write)
+        found = host.configurations.lint(job.filename, job.to_write)
         own, others = host.exposed(job.filename, job.to_write)
         if job.to_write is not None:
             found = found + own
@@ -513,7 +515,7 @@ def explain(host, job):
     if lines:
         message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
     else:
-        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.journal_of(job.filename))
+        message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.supervisor.journal_of(job.filename))
     return message
 
 
@@ -523,7 +525,7 @@ def roll_back(host, failed, timeout, sleep=time.sleep):
     for job in failed:
         if not set(['write', 'env', 'link']) & set(job.plan.actions):
             continue
-        view = host.look()
+        view = host.supervisor.look()
         situation = host.situations([job.name], view)[0]
         actions = []
         if 'write' in job.plan.actions:
@@ -545,14 +547,14 @@ def roll_back(host, failed, timeout, sleep=time.sleep):
         undone.append((job, again))
     if not undone:
         return
-    host.forgive()
+    host.supervisor.forgive()
     drive(host, [again for dummy, again in undone], timeout, sleep=sleep)
     for job, again in undone:
         job.after = again.after
         back = 'former %s is back' % ('environment' if 'env' in job.plan.actions and 'write' not in job.plan.actions else 'file')
         job.plan.actions.append('rollback')
         if 'delete' in again.plan.actions:
-            host.delete_available(job.filename)
+            host.files.delete(job.filename)
         if again.failure and (again.plan.wants_up or again.plan.wants_gone):
             job.explained += '\n%s.' % (
                 'Its %s, but what ran before does not come up: %s' % (back, again.failure)
@@ -574,10 +576,10 @@ def bring_about(host, jobs, timeout, wait=True, sleep=time.sleep):
     for job in jobs:
         if not job.before.unfinished:
             # a run may have been killed when all was done but this
-            host.forget_change(job.filename)
+            host.files.forget(job.filename)
     lint(host, jobs)
     # their options say how they stop
-    host.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])
+    host.configurations.read([(job.filename, None) for job in jobs if job.plan.mode == 'stop'])
     drive(host, jobs, timeout, wait, sleep=sleep)
     failed = [job for job in jobs if job.failure and not job.explained]
     for job in failed:

@@ -50,6 +50,11 @@ ATTEMPT = 0.05
 SILENCE = 1.0
 
 
+def usual_socket(filename):
+    """The path at which nginx finds a vassal."""
+    return '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+
+
 def open_to(found):
     """Who else than root may make and remove files in a directory, by its os.lstat(); None where nobody may."""
     mode = stat.S_IMODE(found.st_mode)
@@ -268,10 +273,10 @@ class Files(object):
         self.env_dir = os.path.dirname(self.available_dir) + '/apps-env'
         self.shared = os.path.realpath(self.available_dir) == os.path.realpath(self.enabled_dir)
 
-    def available(self, filename):
+    def available_path(self, filename):
         return '%s/%s' % (self.available_dir, filename)
 
-    def enabled(self, filename):
+    def enabled_path(self, filename):
         return '%s/%s' % (self.enabled_dir, filename)
 
     @staticmethod
@@ -283,25 +288,57 @@ class Files(object):
             return {}
         return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
 
-    def env(self, filename):
+    def known(self):
+        """The file names, by name, of all vassals that have a file or a link."""
+        found = self.names(self.available_dir)
+        found.update(self.names(self.enabled_dir))
+        return found
+
+    def enabled(self):
+        """The file names, by name, of the vassals that have a link which leads to a file."""
+        return self.names(self.enabled_dir, os.path.exists)
+
+    def available(self):
+        """The file names, by name, of the vassals that have an available file."""
+        return self.names(self.available_dir, os.path.exists)
+
+    def mtime(self, filename):
+        """The time of the file that the Emperor compares, 0 where there is none."""
+        for path in self.enabled_path(filename), self.available_path(filename):
+            try:
+                return int(os.stat(path).st_mtime)
+            except OSError:
+                continue
+        return 0
+
+    def refuse_unlink(self, filename):
+        """Raises VassalError if a vassal's link can not be removed: what is told to end would only be started again."""
+        path = self.enabled_path(filename)
+        if os.path.lexists(path) and not os.access(self.enabled_dir, os.W_OK | os.X_OK):
+            raise VassalError(
+                '%s can not be removed: %s is read-only or immutable. Nothing was changed; make it writable (see findmnt -T and lsattr -d)'
+                % (path, self.enabled_dir)
+            )
+
+    def env_path(self, filename):
         """The file of a vassal's environment, which is an INI file whatever the vassal's own is."""
         return '%s/%s.ini' % (self.env_dir, split_extension(filename)[0])
 
     def write(self, filename, text, mtime, new_access=None):
         """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
-        path = os.path.realpath(self.available(filename))
+        path = os.path.realpath(self.available_path(filename))
         place(path, text, new_access or access(path) or (MODE, 0, 0), mtime)
 
-    def former_env(self, filename):
+    def former_env_path(self, filename):
         """What a vassal's environment was before, for root alone and until the next boot: the log's last lines may quote it still."""
-        return '%s/env/%s' % (STATE_DIR, os.path.basename(self.env(filename)))
+        return '%s/env/%s' % (STATE_DIR, os.path.basename(self.env_path(filename)))
 
     def write_env(self, filename, text, new_access=None):
         """Puts the file of a vassal's environment in place, or removes it where there is no text."""
-        path, former = self.env(filename), read(self.env(filename))
+        path, former = self.env_path(filename), read(self.env_path(filename))
         if former:
-            _make_dir(os.path.dirname(self.former_env(filename)), 0o700)
-            place(self.former_env(filename), former, (0o600, os.geteuid(), os.getegid()))
+            _make_dir(os.path.dirname(self.former_env_path(filename)), 0o700)
+            place(self.former_env_path(filename), former, (0o600, os.geteuid(), os.getegid()))
         if not text:
             remove(path)
             return
@@ -309,19 +346,19 @@ class Files(object):
         place(path, text, new_access or (MODE, 0, 0))
 
     def link(self, filename):
-        target = self.available(filename)
+        target = self.available_path(filename)
         if os.path.dirname(self.available_dir) == os.path.dirname(self.enabled_dir):
             target = '../%s/%s' % (os.path.basename(self.available_dir), filename)
         temporary = '%s/.%s%s' % (self.enabled_dir, filename, LINK)
         remove(temporary)
         os.symlink(target, temporary)
-        os.rename(temporary, self.enabled(filename))
+        os.rename(temporary, self.enabled_path(filename))
 
     def unlink(self, filename):
-        remove(self.enabled(filename))
+        remove(self.enabled_path(filename))
 
     def delete(self, filename):
-        remove(self.available(filename))
+        remove(self.available_path(filename))
 
     def delete_all(self, filename):
         """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
@@ -393,7 +430,7 @@ class Files(object):
         """Removes the temporary files of runs that were killed."""
         directories = set([self.available_dir, self.enabled_dir, self.env_dir])
         for filename in self.names(self.available_dir, os.path.islink).values():
-            target = os.path.realpath(self.available(filename))
+            target = os.path.realpath(self.available_path(filename))
             remove('%s/.%s%s' % (os.path.dirname(target), os.path.basename(target), NEW))
         for directory in directories:
             for entry in os.listdir(directory) if os.path.isdir(directory) else []:

@@ -20,7 +20,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes, _systemd
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import blocks
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import blocks
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import DEFAULTS, WANTS, WATCHER

@@ -19,9 +19,9 @@ import sys
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons
 from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import OTHER_EMPEROR, OTHERS, blocks, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, find_texts
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SYSTEMCTL, find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import OTHER_EMPEROR, OTHERS, blocks, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR, supervises
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 
@@ -172,9 +172,9 @@ def describe_host(run_command, paths, checksum, warn):
         supervisor='systemd' if supervises() else 'emperor',
         daemons=sorted(find_daemons(shown[0])),
         upstreams=find_upstreams(),
-        available=sorted(map(to_native, host.available())),
-        linked=sorted(map(to_native, host.files.names(host.enabled_dir))),
-        vassals=describe_all(host, warn)['vassals'] if host.emperor else [],
+        available=sorted(map(to_native, host.files.available())),
+        linked=sorted(map(to_native, host.files.names(host.files.enabled_dir))),
+        vassals=describe_all(host, warn)['vassals'] if host.supervisor.pid else [],
         leftovers=find_leftovers(),
         files=dict((path, describe_file(path, checksum)) for path in paths),
     )

@@ -18,7 +18,8 @@ import re
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host, View, blocks
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import usual_socket
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot, Supervisor, blocks
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
 
@@ -70,14 +71,14 @@ def wanted():
     return set(entry for entry in os.listdir(WANTS) if entry.startswith('uwsgi@')) if os.path.isdir(WANTS) else set()
 
 
-def announce(host, up, down):
+def announce(supervisor, up, down):
     """Tells systemd which vassals of an Emperor have come up and which have stopped, before somebody who knows it asks for more.
 
     The watcher would tell it a second or three later: till then systemctl stop, or systemctl start, has nothing to do, and says success. A
     unit for which systemd has something else to do is left to that, and all of them to the watcher where systemd can not be told.
     """
-    own = host.unit == 'uwsgi.service' and host.enabled_dir == '/etc/uwsgi/apps-enabled' and os.path.isdir(os.path.dirname(MARKS))
-    if not up and not down or isinstance(host, Systemd) or not own or not os.path.exists(SERVICE) or os.path.exists(SOCKET):
+    own = supervisor.unit == 'uwsgi.service' and supervisor.files.enabled_dir == '/etc/uwsgi/apps-enabled' and os.path.isdir(os.path.dirname(MARKS))
+    if not up and not down or isinstance(supervisor, Systemd) or not own or not os.path.exists(SERVICE) or os.path.exists(SOCKET):
         return
     risen, fallen = [[unit_of(name) for name in names] for names in (up, down)]
     try:
@@ -85,34 +86,31 @@ def announce(host, up, down):
             _files.remove('%s/%s' % (FORGOTTEN, unit))
             _files.touch('%s/%s' % (MARKS, unit))
         if risen:
-            host.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + risen)
-        shown = blocks(host.run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState'] + fallen)[1]) if fallen else []
+            supervisor.run_command(['systemctl', '-q', 'start', '--job-mode=fail'] + risen)
+        shown = blocks(supervisor.run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState'] + fallen)[1]) if fallen else []
         # a unit that is not active would not ask at its next stop
         active = [unit['Id'] for unit in shown if unit.get('ActiveState') == 'active']
         for unit in active:
             _files.remove('%s/%s' % (MARKS, unit))
             _files.touch('%s/%s' % (FORGOTTEN, unit))
         if active:
-            host.run_command(['systemctl', '-q', 'stop', '--job-mode=fail'] + active)
+            supervisor.run_command(['systemctl', '-q', 'stop', '--job-mode=fail'] + active)
     except (IOError, OSError, VassalError):
         pass
 
 
-class Systemd(Host):
-    """What the Host of an Emperor is, with systemd in the Emperor's place: it is asked for what the Emperor does by itself.
-
-    It is asked once for all vassals, when the next look is taken.
-    """
+class Systemd(Supervisor):
+    """systemd in the Emperor's place: it is asked for what an Emperor does by itself. It is asked once for all vassals, when the next look is taken."""
 
     down = 'systemd does not supervise it'
-    sees_changes = False
-    graceful = False
 
-    def _find(self):
-        self.unit = 'uwsgi@.service'
+    def __init__(self, run_command, unit, files, defaults):
+        super(Systemd, self).__init__(run_command, 'uwsgi@.service', files, defaults)
         self._orders = dict((verb, []) for verb, dummy in ORDERS)
         self._restarting = set()  # the names whose units wait for another start
         self._stopping = set()  # the names whose units have not stopped yet
+
+    def find(self):
         shown = self.show(unit_of(u'uwsgi'))
         if self.why_down:
             return
@@ -121,8 +119,7 @@ class Systemd(Host):
         elif shown.get('LoadState') != 'loaded':
             self.why_down = 'systemd can not load %s (%s)' % (SERVICE, shown.get('LoadState') or '?')
         else:
-            self.emperor = 1
-            self.settings = {'vassals-include': self.defaults}
+            self.pid = 1
 
     def refuse_twin(self, name):
         super(Systemd, self).refuse_twin(name)
@@ -131,12 +128,12 @@ class Systemd(Host):
             raise VassalError('%s: under systemd a name consists of letters, digits and _ . @ -. Rename its file; nothing was changed.' % to_native(name))
 
     def look(self, wake=True):
-        if not self.emperor:
-            return View({}, None, {})
+        if not self.pid:
+            return Snapshot({}, None, {})
         self.wake()
         pids, restarts = {}, {}
         self._restarting, self._stopping = set(), set()
-        files = self.known()
+        files = self.files.known()
         properties = ['-p', 'Id', '-p', 'MainPID', '-p', 'ActiveState', '-p', 'NRestarts']
         for unit in blocks(self.run_command(['systemctl', 'show'] + properties + ['uwsgi@*.service'])[1]):
             if 'Id' not in unit:
@@ -144,7 +141,7 @@ class Systemd(Host):
             name = name_of(unit['Id'])
             filename = files.get(name, name + '.ini')
             pid = int(unit.get('MainPID') or 0)
-            if pid and (_processes.process(pid) or (None,))[0] == self.emperor:
+            if pid and (_processes.process(pid) or (None,))[0] == self.pid:
                 pids[filename] = pid
             elif unit.get('ActiveState') == 'activating':
                 self._restarting.add(name)
@@ -154,7 +151,7 @@ class Systemd(Host):
             count = FAILED if unit.get('ActiveState') == 'failed' else int(unit.get('NRestarts') or 0)
             if count:
                 restarts[filename] = count
-        return View(pids, None, restarts)
+        return Snapshot(pids, None, restarts)
 
     def wake(self):
         """Asks systemd for what has gathered."""
@@ -164,14 +161,6 @@ class Systemd(Host):
                 # units that are not loaded have no failure to reset
                 self.run_command(['systemctl', '-q', verb] + options + units)
 
-    @staticmethod
-    def throttled(dummy, view):
-        """It delays no start that is asked for."""
-        return False
-
-    def forgive(self):
-        """A unit's failures are reset when it is started."""
-
     def start(self, filename):
         self.order(filename, 'reset-failed', 'start')
 
@@ -179,14 +168,14 @@ class Systemd(Host):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
-        if self.knock(self.usual_socket(filename)) or self._changes_hands(filename):
+        if self.knock(usual_socket(filename)) or self._changes_hands(filename):
             # somebody has taken its place, or removed it; or a process of its former user may have it open, and go on to take requests
             self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
 
     def _changes_hands(self, filename):
         """Whether a vassal's socket belongs to another user than the one as which it will run."""
-        uid = self.identity(filename)[0]
-        path = self.usual_socket(filename)
+        uid = self.configurations.identity(filename)[0]
+        path = usual_socket(filename)
         return uid is not None and os.path.lexists(path) and os.lstat(path).st_uid != uid
 
     def end(self, filename, pid, again):
@@ -194,29 +183,20 @@ class Systemd(Host):
         if again:
             self.finish(filename, pid, again)
 
-    def link(self, filename):
-        super(Systemd, self).link(filename)
+    def linked(self, filename):
         self.order(filename, 'enable')
 
-    def remove_link(self, filename):
-        """Removes a vassal's link alone; its unit is left as it is."""
-        super(Systemd, self).unlink(filename)
-
-    def unlink(self, filename):
-        self.remove_link(filename)
+    def unlinked(self, filename):
         self.order(filename, 'disable', 'stop', 'reset-failed')
 
     def leaves(self, filename):
-        """systemd ends what else an application has started, and closes its socket when all have ended."""
+        # systemd ends what else an application has started, and closes its socket when all have ended
         return split_extension(filename)[0] in self._stopping
 
-    def close_socket(self, dummy):
-        """The socket is systemd's, which also ends what an application leaves behind."""
-
-    def remove(self, filename):
-        # the master has ended, but other processes of the unit may not have yet
+    def end_rest(self, filename):
         self.run_command(['systemctl', '-q', 'stop', self.journal_of(filename)])
-        super(Systemd, self).remove(filename)
+
+    def removed(self, filename):
         self.order(filename, 'reset-failed')
         self.wake()
 
@@ -241,12 +221,7 @@ class Systemd(Host):
             now = _processes.uptime()
         return time.time() - max(now - started, 0)
 
-    def _situation(self, name, view):
-        found = super(Systemd, self)._situation(name, view)
-        if (found.link == 'right') is not (unit_of(name) in wanted()) and found.link in (None, 'right'):
-            # the one without the other is not enabled, and goes when it is disabled
-            found.link = 'dangling'
-        elif found.link is None and name in self._restarting:
-            # so does one that systemd goes on to start
-            found.link = 'dangling'
-        return found
+    def half_enabled(self, name, link):
+        # the link without the unit, the unit without the link, and what systemd goes on to start: all go when it is disabled
+        half = (link == 'right') is not (unit_of(name) in wanted()) and link in (None, 'right')
+        return half or link is None and name in self._restarting

@@ -18,11 +18,11 @@ import signal
 import sys
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _processes, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
 from ansible_collections.uwsgi.emperor.plugins.module_utils._hand_over import hand_over
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE, find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
@@ -119,7 +119,7 @@ def asked_again(name, sleep=time.sleep):
 def reactivate(name):
     """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
     host = find_host(_units.run_command, _units.DEFAULTS)
-    if host.emperor and name in host.enabled() and host.situations([name], host.look())[0].accepting:
+    if host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.look())[0].accepting:
         _units.mark(name, True)
         _units.run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
 
@@ -186,15 +186,15 @@ def carry_out(name, state, watched, told):
     watched: it is the watcher that wants to know how it is.
     """
     host = find_host(_units.run_command, _units.DEFAULTS)
-    by_systemd = isinstance(host, Systemd)
-    if not host.emperor and state != 'disabled':
-        raise VassalError('%s: %s: %s' % (to_native(name), host.down, host.why_down))
+    by_systemd = isinstance(host.supervisor, Systemd)
+    if not host.supervisor.pid and state != 'disabled':
+        raise VassalError('%s: %s: %s' % (to_native(name), host.supervisor.down, host.supervisor.why_down))
     lock = None
     try:
         job = plan(host, name, state, watched)
         if job.plan.changed and (job.plan.mode != 'start' or 'link' in job.plan.actions):
             # otherwise it is only waited for, which others may do at the same time
-            lock = host.lock(TIMEOUT, _units.say, told.sleep)
+            lock = host.files.lock(TIMEOUT, _units.say, told.sleep)
             job = plan(host, name, state, watched)
         if watched and 'link' in job.plan.actions:
             # it was disabled since, and the watcher will see that
@@ -211,10 +211,10 @@ def carry_out(name, state, watched, told):
         if good or state != 'reloaded':
             # a unit whose reload failed is still active, and is asked when it stops
             _units.mark(name, good)
-        linked = name in host.enabled()
+        linked = name in host.files.enabled()
         if linked != (unit_of(name) in _units.entries(_units.WANTS)):
             _units.run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
-        if host.emperor and not linked and not watched and unit_of(name) not in _units.entries(_units.WANTS):
+        if host.supervisor.pid and not linked and not watched and unit_of(name) not in _units.entries(_units.WANTS):
             # a start that fails right after a stop stays failed: it is not what was enabled once, and is disabled now; a start by which the
             # watcher asks is no failure once its vassal is disabled
             _units.switch_off(name)
@@ -228,8 +228,8 @@ def carry_out(name, state, watched, told):
 
 
 def plan(host, name, state, watched=False):
-    situation = host.situations([name], host.look())[0]
-    if isinstance(host, Systemd):
+    situation = host.situations([name], host.supervisor.look())[0]
+    if isinstance(host.supervisor, Systemd):
         # its links are for enable and disable alone
         if not situation.pid:
             raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
@@ -253,7 +253,7 @@ def plan(host, name, state, watched=False):
     result = Job(situation, make_plan(situation, state))
     settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
-        host.refuse_twin(name)
+        host.supervisor.refuse_twin(name)
     return result
 
 
@@ -261,9 +261,9 @@ def why(instance):
     """Says of an application that systemd runs why it died. Returns the exit code."""
     name = check_name(name_of(instance))
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='systemd'))
-    filename = host.enabled().get(name) or host.available().get(name)
+    filename = host.files.enabled().get(name) or host.files.available().get(name)
     if filename:
-        where, lines, reason = host.story(filename, int(host.begun(filename)), None)
+        where, lines, reason = host.story(filename, int(host.supervisor.begun(filename)), None)
         for line in lines[-12:]:
             # so that none is taken for what the unit says itself
             _units.say('  ' + line)
@@ -281,7 +281,7 @@ def calm():
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='emperor'))
     end = _processes.monotonic() + START
     while _processes.monotonic() < end:
-        view = host.look()
+        view = host.supervisor.look()
         if not any(starting(pid) for filename, pid in view.pids.items() if filename not in view.blacklist):
             break
         time.sleep(0.1)
@@ -292,7 +292,7 @@ def starting(pid):
     """Whether a vassal has not made its workers yet, or a moment ago."""
     ages = [age for age in map(_processes.age, _processes.children(pid)) if age is not None]
     if ages:
-        return min(ages) < _emperor.SETTLE
+        return min(ages) < SETTLE
     # it loads the application, or has no workers at all
     age = _processes.age(pid)
     return age is not None and age < START

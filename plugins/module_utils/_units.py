@@ -17,8 +17,9 @@ import os
 import sys
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import SYSTEMCTL, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SYSTEMCTL, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import FORGOTTEN, MARKS, name_of, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 
@@ -41,7 +42,7 @@ def run_command(argv, cwd=None):
     return _bounded(argv, cwd=cwd)
 
 
-_bounded = _emperor.bounded(lambda argv, cwd=None: _processes.run_all([(argv, cwd)])[0], SYSTEMCTL)
+_bounded = bounded(lambda argv, cwd=None: _processes.run_all([(argv, cwd)])[0], SYSTEMCTL)
 
 
 def say(line):

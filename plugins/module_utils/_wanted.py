@@ -112,15 +112,15 @@ def find_id(name, kind, value, find):
         raise VassalError('%s: there is no %s %s on this host; make it first. Nothing was changed.' % (to_native(name), kind, value))
 
 
-def find_wanted(params, host):
+def find_wanted(params, files):
     """A Wanted for each vassal of a task. Raises VassalError for what is wrong with one."""
     if params['vassals'] is None:
         names = [to_text(name) for name in params['name']]
         if params['state'] in ('reloaded', 'restarted'):
-            names = expand(names, host.enabled(), 'enabled ')
+            names = expand(names, files.enabled(), 'enabled ')
         else:
             # what is gone matches nothing the second time
-            names = expand(names, host.known(), needed=params['state'] == 'enabled')
+            names = expand(names, files.known(), needed=params['state'] == 'enabled')
         return [Wanted(name, **dict((key, params[key]) for key in KEYS)) for name in names]
     result = []
     for name, value in params['vassals'].items():

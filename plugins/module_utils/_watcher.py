@@ -22,10 +22,11 @@ import signal
 import sys
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import UNASKED, accepts
-from ansible_collections.uwsgi.emperor.plugins.module_utils._files import read_lines, write_lines
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import read_lines, usual_socket, write_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import blocks
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, unit_of, wanted
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
@@ -146,8 +147,8 @@ class Watcher(object):
 
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
-        view = self.host.look()
-        files = self._files = self.host.enabled()
+        view = self.host.supervisor.look()
+        files = self._files = self.host.files.enabled()
         linked = set(files)
         up, crashing = set(), set()
         for name, filename in files.items():
@@ -166,10 +167,10 @@ class Watcher(object):
 
     def _reachable(self, filename, pid):
         """Whether a vassal's socket is there. Its configuration is asked only where the usual one is not, and once for each process."""
-        if os.path.lexists(self.host.usual_socket(filename)):
+        if os.path.lexists(usual_socket(filename)):
             return True
         if self._lost.get(filename, (None,))[0] != pid:
-            self.host.forget(filename)
+            self.host.configurations.forget(filename)
             self._lost[filename] = pid, self.host.lost_socket(filename)
         return not self._lost[filename][1]
 
@@ -192,7 +193,7 @@ class Watcher(object):
                 # whoever is at work on it waits for it: only from then on it counts as down
                 self._down_for.pop(name, None)
         states.update((name, MASKED) for name in self.masked())
-        busy = self.host.busy()
+        busy = self.host.files.busy()
         self._busy_for = self._busy_for + 1 if busy else 0
         renewed = set(name for name in links if _renewed(self.agreed.get(name), links[name]))
         acts, names = decide(
@@ -210,12 +211,12 @@ class Watcher(object):
     def _links(self, name):
         """What tells a vassal's link, and that of systemctl's, from others that take their places; None for one that is not there."""
         filename = self._files.get(name)
-        return filename and _identity('%s/%s' % (self.host.enabled_dir, filename)), _identity('%s/%s' % (_units.WANTS, unit_of(name)))
+        return filename and _identity('%s/%s' % (self.host.files.enabled_dir, filename)), _identity('%s/%s' % (_units.WANTS, unit_of(name)))
 
     @staticmethod
     def states():
         dummy, out, dummy = _units.run_command(['systemctl', 'show', '-p', 'Id', '-p', 'ActiveState', 'uwsgi@*.service'])
-        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in _emperor.blocks(out) if 'Id' in unit)
+        return dict((name_of(unit['Id']), unit['ActiveState']) for unit in blocks(out) if 'Id' in unit)
 
     def masked(self):
         """The names of the units that are masked."""
@@ -273,7 +274,7 @@ class Watcher(object):
     def end(self):
         """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""
         waiting = _units.jobs()
-        if waiting.get(_units.WATCHER, (None, None))[1] == 'restart' and not _units.emperor_ends(waiting) and _processes.process(self.host.emperor or 0):
+        if waiting.get(_units.WATCHER, (None, None))[1] == 'restart' and not _units.emperor_ends(waiting) and _processes.process(self.host.supervisor.pid or 0):
             # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
             return
         # systemd removes them, too, with the Emperor's runtime directory
@@ -288,23 +289,23 @@ class Watcher(object):
 def settle(host):
     """Has links and the units of systemd agree."""
     # a run of the module makes the one after the other
-    lock = host.lock(LONG)
+    lock = host.files.lock(LONG)
     try:
         acts, agreed = unsettled(host)
-        linked, available = host.enabled(), host.available()
+        linked, available = host.files.enabled(), host.files.available()
         for act, name in acts:
             filename = linked.get(name) or available.get(name) or name + '.ini'
             _units.say('%s %s' % (act, to_native(name)))
             if act == 'enable':
-                host.order(filename, 'enable')
-                host.start(filename)
+                host.supervisor.order(filename, 'enable')
+                host.supervisor.start(filename)
             elif act == 'disable':
-                host.order(filename, 'disable', 'stop')
+                host.supervisor.order(filename, 'disable', 'stop')
             elif act == 'unlink':
-                host.remove_link(filename)
+                host.files.unlink(filename)
             else:
                 host.link(filename)
-        host.wake()
+        host.supervisor.wake()
         write_lines(AGREED, sorted(agreed))
     finally:
         os.close(lock)
@@ -312,9 +313,9 @@ def settle(host):
 
 def unsettled(host):
     """What settle() would do, and the names agreed on then."""
-    linked, agreed = set(host.enabled()), _lines(AGREED)
+    linked, agreed = set(host.files.enabled()), _lines(AGREED)
     # nothing is linked to a file that is not there
-    enabled = set(map(name_of, wanted())) & (set(host.available()) | linked | agreed)
+    enabled = set(map(name_of, wanted())) & (set(host.files.available()) | linked | agreed)
     return decide_links(linked, enabled, agreed)
 
 
@@ -327,7 +328,7 @@ def follow(host):
         if found == former and found != ([], _lines(AGREED)):
             settle(host)
         units = wanted()
-        if units != known and not host.busy():
+        if units != known and not host.files.busy():
             known = units
             read_units()
         time.sleep(TICK)
@@ -377,9 +378,9 @@ def watch():
 
     signal.signal(signal.SIGTERM, stop)
     host = find_host(_units.run_command, _units.DEFAULTS)
-    if not host.emperor:
-        raise VassalError('%s: %s' % (host.down, host.why_down))
-    if isinstance(host, Systemd):
+    if not host.supervisor.pid:
+        raise VassalError('%s: %s' % (host.supervisor.down, host.supervisor.why_down))
+    if isinstance(host.supervisor, Systemd):
         follow(host)
     watcher = Watcher(host)
     try:

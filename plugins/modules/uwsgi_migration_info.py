@@ -148,8 +148,8 @@ import stat
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons, masters
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._files import find_texts, read_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files, find_texts, read_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, visible_result
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
@@ -175,7 +175,7 @@ class Migration(object):
         self.refusals = []
         self.notes = []
         # of the Emperor that will be: its defaults are not there yet
-        self.host = Host(run_command, INIT_SCRIPT, AVAILABLE, ENABLED, '/nonexistent')
+        self.configurations = self._emperor(INIT_SCRIPT, AVAILABLE, ENABLED).configurations
 
     def gather(self):
         init_script = self._show(INIT_SCRIPT)
@@ -191,6 +191,11 @@ class Migration(object):
             self._gather_nginx()
             self._gather_others()
 
+    def _emperor(self, unit, available_dir, enabled_dir):
+        found = Emperor(self.run_command, unit, Files(available_dir, enabled_dir), '/nonexistent')
+        found.find()
+        return found
+
     def _show(self, unit):
         dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ActiveState', '-p', 'ControlGroup', '-p', 'FragmentPath', unit])
         return dict(line.split('=', 1) for line in out.split('\n') if '=' in line)
@@ -199,9 +204,9 @@ class Migration(object):
         """An application, with the text that its file has to have; it is refused if uWSGI does not take that."""
         if path.endswith('.ini') and 'emperor' in dict(_migration.section_options(text)):
             self.refusals.append('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, former, ENABLED))
-        for problem in self.host.lint(os.path.basename(path), to_bytes(text), strict=False):
+        for problem in self.configurations.lint(os.path.basename(path), to_bytes(text), strict=False):
             self.refusals.append('%s: %s: %s.' % (name, path, problem))
-        self.notes += ['%s: %s.' % (name, sentence) for sentence in self.host.left_out(os.path.basename(path))]
+        self.notes += ['%s: %s.' % (name, sentence) for sentence in self.configurations.left_out(os.path.basename(path))]
         if pid is None:
             self.refusals.append('%s: it is enabled (%s), but does not run: start it, or remove it there.' % (name, former))
         self.applications.append(dict(name=name, service=service, path=path, changed=False, pid=pid))
@@ -291,7 +296,7 @@ class Migration(object):
             )
         settings = dict(settings)
         directory = settings.get('emperor', '/etc/uwsgi-emperor/vassals').rstrip('/')
-        pids = Host(self.run_command, RIVAL, directory, directory, '/nonexistent').look().pids
+        pids = self._emperor(RIVAL, directory, directory).look().pids
         taken = set(one['name'] for one in self.applications)
         for entry in sorted(os.listdir(directory)):
             path = '%s/%s' % (directory, entry)

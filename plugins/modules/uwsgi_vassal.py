@@ -293,7 +293,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import announce
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import STATES, VassalError, is_set, make_plan
@@ -335,20 +335,20 @@ def diff(host, job):
             result.append(dict(before_header=path, after_header=path, before=before, after=after))
 
     if 'write' in actions or 'remove' in actions:
-        path = '%s/%s' % (host.available_dir, filename)
+        path = '%s/%s' % (host.files.available_dir, filename)
         texts = [visible_text(text or b'') for text in (job.before.text, job.text if 'write' in actions else b'')]
         add(path, *[_environment.mask(text, hidden) for text in texts])
     if 'env' in actions or 'remove' in actions:
-        add(host.env_path(filename), *map(to_native, _environment.changes(was, shall if 'env' in actions else {})))
+        add(host.files.env_path(filename), *map(to_native, _environment.changes(was, shall if 'env' in actions else {})))
     for path, action, found, wanted in (
         (job.before.path, 'write', job.before.access, job.access),
-        (host.env_path(filename), 'env', job.before.env_access, job.env_access),
+        (host.files.env_path(filename), 'env', job.before.env_access, job.env_access),
     ):
         if found and wanted and (action in actions or 'chmod' in actions):
             add(path, show_access(found), show_access(wanted))
     if 'link' in actions or 'unlink' in actions:
-        header = '%s/%s' % (host.enabled_dir, filename)
-        line = '%s/%s\n' % (host.available_dir, filename)
+        header = '%s/%s' % (host.files.enabled_dir, filename)
+        line = '%s/%s\n' % (host.files.available_dir, filename)
         old = (job.before.target or line.strip()).split(' -> ')[-1] + '\n' if job.before.link else ''
         result.append(dict(before_header=header, after_header=header, before=old, after=line if 'link' in actions else ''))
     return result
@@ -390,10 +390,10 @@ def run(module, params):
     host = find_host(module.run_command, params)
     if host.open_directory():
         module.warn(host.open_directory())
-    wanted = find_wanted(params, host)
+    wanted = find_wanted(params, host.files)
     lock = None
     if not module.check_mode:
-        lock = host.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
+        lock = host.files.lock(params['timeout'], lambda waiting: module.warn('Began by %s' % waiting))
     jobs = []
     try:
         return carry_out(module, params, host, wanted, jobs)
@@ -401,24 +401,24 @@ def run(module, params):
         if lock is not None:
             os.close(lock)
             # a unit that starts may have waited for the lock
-            announce(host, [job.name for job in jobs if job.rose], [job.name for job in jobs if job.fell])
+            announce(host.supervisor, [job.name for job in jobs if job.rose], [job.name for job in jobs if job.fell])
 
 
 def find_access(host, jobs, wanted, check_mode):
     """Completes the jobs' plans by the access that their files should have."""
     given = [job for job, wish in zip(jobs, wanted) if job.plan.wants_up and (wish.text is not None or wish.env)]
     asked = [job for job in given if not agrees(job)]
-    there = os.path.exists(host.binary)
+    there = os.path.exists(host.configurations.binary)
     reloaded = [job for job in jobs if there and job.plan.mode == 'reload' and ('write' in job.plan.actions or job.method != 'chain')]
     if there:
-        host.read([(job.filename, job.to_write) for job in asked + reloaded])
+        host.configurations.read([(job.filename, job.to_write) for job in asked + reloaded])
     groups = dict((job.filename, job.before.access[2]) for job in given if agrees(job))
     for job in asked:
         groups[job.filename] = host.identity(job.filename, job.to_write)[1] if there else None if check_mode else 0
     for job, wish in zip(jobs, wanted):
         found, env_found, gid = job.before.access, job.before.env_access, groups.get(job.filename)
         # a tyrant runs a vassal as the owner and the group of its file
-        tyrant = found is not None and is_set(host.settings, 'emperor-tyrant')
+        tyrant = found is not None and host.supervisor.tyrant
         job.access = wanted_access(found, wish.text is not None and not tyrant, gid, wish.mode, wish.owner, wish.group)
         if wish.env or wish.env is None and env_found:
             job.env_access = wanted_access(env_found, gid is not None, found[2] if tyrant else gid)
@@ -435,7 +435,7 @@ def agrees(job):
 
 def carry_out(module, params, host, wanted, jobs):
     """The result; `jobs`, an empty list, gets one for each vassal."""
-    view = host.look()
+    view = host.supervisor.look()
     for wish, situation in zip(wanted, host.situations([wish.name for wish in wanted], view)):
         if wish.from_config and wish.text is not None and situation.extension != '.ini':
             raise VassalError(
@@ -450,7 +450,7 @@ def carry_out(module, params, host, wanted, jobs):
         if wish.env and (params['wait'] or not module.check_mode):
             host.check_env(to_native(wish.name))
         if plan.mode == 'reload' and params['method'] == 'chain':
-            options = host.options(situation.filename)
+            options = host.configurations.options(situation.filename)
             missing = [] if options.get('master-fifo') else ['master-fifo']
             missing += [] if is_set(options, 'lazy-apps') else ['lazy-apps']
             if missing:
@@ -461,10 +461,10 @@ def carry_out(module, params, host, wanted, jobs):
         env = to_bytes(_environment.render(wish.env)) if wish.env else None
         jobs.append(Job(situation, plan, wish.text, wish.probe, params['method'], env=env))
         if plan.mode == 'start':
-            host.refuse_twin(wish.name)
+            host.supervisor.refuse_twin(wish.name)
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
-        if acts and not host.emperor:
-            raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.down, host.why_down))
+        if acts and not host.supervisor.pid:
+            raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.supervisor.down, host.supervisor.why_down))
     find_access(host, jobs, wanted, module.check_mode)
     if not module.check_mode:
         bring_about(host, jobs, params['timeout'], params['wait'])
@@ -479,12 +479,12 @@ def carry_out(module, params, host, wanted, jobs):
         lint(host, jobs)
     results = []
     diffs = []
-    for sentence in host.left_out_of_settings:
+    for sentence in host.supervisor.left_out:
         module.warn(visible_text(sentence + '.'))
     for job in jobs:
         for warning in job.warnings:
             module.warn(visible_text(warning))
-        for sentence in host.left_out(job.filename):
+        for sentence in host.configurations.left_out(job.filename):
             module.warn(visible_text('%s: %s.' % (to_native(job.name), sentence)))
         actions = list(job.plan.actions)
         entry = dict(

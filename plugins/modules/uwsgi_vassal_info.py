@@ -157,7 +157,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
-from ansible_collections.uwsgi.emperor.plugins.module_utils._layout import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 

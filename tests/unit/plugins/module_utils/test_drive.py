@@ -10,8 +10,9 @@ import signal
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _emperor, _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import View
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Conversation
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import Probe
@@ -78,6 +79,8 @@ class FakeHost(object):
         return [state for second, state in self.life if second <= self.now][-1]
 
     sees_changes = True
+    # it is its own parts
+    supervisor = files = configurations = property(lambda self: self)
 
     def start(self, filename):
         """As an Emperor does."""
@@ -92,10 +95,10 @@ class FakeHost(object):
         pids.update({'a.ini': pid} if pid else {})
         waiting = {'a.ini': self.on_demand} if self.on_demand and not pid else {}
         if self.unborn:
-            return View(pids, {'a.ini': {'accepting': 0, 'last_accepting': 0}}, {}, waiting)
-        return View(pids, None, {'a.ini': self.attempts} if self.attempts else {}, waiting)
+            return Snapshot(pids, {'a.ini': {'accepting': 0, 'last_accepting': 0}}, {}, waiting)
+        return Snapshot(pids, None, {'a.ini': self.attempts} if self.attempts else {}, waiting)
 
-    def close_socket(self, filename):
+    def close_socket(self, path):
         return self.left
 
     def leaves(self, filename):
@@ -147,7 +150,7 @@ class FakeHost(object):
     def note_change(self, filename, mode, pids):
         self.noted = mode, sorted(pids)
 
-    def forget_change(self, filename):
+    def forget(self, filename):
         self.noted = None
 
     def write(self, filename, text, mtime, access=None):
@@ -162,7 +165,7 @@ class FakeHost(object):
     def log_size(self, filename):
         return 0
 
-    throttled = staticmethod(_emperor.Host.throttled)
+    throttled = Emperor.__dict__['throttled']
 
     def forgive(self):
         self.did.append('forgive')
@@ -279,7 +282,7 @@ def test_a_vassal_that_the_emperor_starts_on_demand_is_asked_for_once(processes)
 def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(processes):
     host = FakeHost([(0, (None, [], False)), (1, (10, [11], True))])
     entries = {'accepting': 1, 'last_mod': 1}
-    host.look = lambda: View({'a.ini': 10}, {'a.ini': entries}, {}) if 'forgive' in host.did and host.now >= 1 else View({}, {}, {'a.ini': 7})
+    host.look = lambda: Snapshot({'a.ini': 10}, {'a.ini': entries}, {}) if 'forgive' in host.did and host.now >= 1 else Snapshot({}, {}, {'a.ini': 7})
     job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
     assert job.failure is None
     assert host.did == ['forgive']
@@ -301,7 +304,7 @@ def test_a_vassal_that_has_answered_nothing_is_spared_before_its_end(processes, 
         look = host.look
 
         def with_list(host=host, look=look, entries=entries, cleared=cleared):
-            return View(look().pids, entries, {} if cleared and 'forgive' in host.did else {'a.ini': 0})
+            return Snapshot(look().pids, entries, {} if cleared and 'forgive' in host.did else {'a.ini': 0})
 
         host.look = with_list
         job = run(host, processes, Situation('a', **UP), state)
@@ -569,7 +572,7 @@ def test_only_of_what_was_not_started_an_older_failure_is_told(processes):
     # it dies between two looks, and the Emperor counts that
     host = FakeHost([(0, (None, [], False))])
     look = host.look
-    host.look = lambda: View(look().pids, None, {'a.ini': int(host.now)})
+    host.look = lambda: Snapshot(look().pids, None, {'a.ini': int(host.now)})
     assert not told(host, processes, link='right')
 
 

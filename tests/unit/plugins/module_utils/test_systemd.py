@@ -9,7 +9,8 @@ __metaclass__ = type
 import os
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _layout, _processes, _systemd, _units, _watcher
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _host, _processes, _systemd, _units, _watcher
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
 from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
@@ -46,7 +47,7 @@ def layout(tmp_path, monkeypatch):
 
 
 def systemd(layout, systemctl):
-    return Systemd(systemctl, *[layout[option] for option in ('unit', 'available_dir', 'enabled_dir', 'defaults')])
+    return _host.find_host(lambda argv, cwd=None: systemctl(argv[4:]), dict(layout, supervisor='systemd'))
 
 
 def link(layout, directory, name):
@@ -58,16 +59,16 @@ def test_systemd_is_asked_once_for_many_vassals_and_enabled_before_started(layou
     host = systemd(layout, systemctl)
     for filename in 'a.ini', 'b.yml':
         host.link(filename)
-        host.start(filename)
+        host.supervisor.start(filename)
     assert systemctl.asked == []
-    host.look()
-    host.look()
+    host.supervisor.look()
+    host.supervisor.look()
     both = 'uwsgi@a.service uwsgi@b.service'
     assert systemctl.asked == ['-q enable --no-reload ' + both, '-q reset-failed ' + both, '-q start --no-block ' + both]
     del systemctl.asked[:]
     host.unlink('a.ini')
-    host.finish('b.yml', 7, again=True)
-    host.wake()
+    host.supervisor.finish('b.yml', 7, again=True)
+    host.supervisor.wake()
     assert systemctl.asked == [
         '-q disable --no-reload uwsgi@a.service',
         '-q stop --no-block uwsgi@a.service',
@@ -83,21 +84,21 @@ def test_what_is_just_starting_is_ended_by_systemd(layout, again):
     """Its signal is one that a starting uWSGI does not ignore; an application that is unlinked is stopped with that."""
     systemctl = Systemctl()
     host = systemd(layout, systemctl)
-    host.knock = lambda address: None
-    host.end('a.ini', 7, again)
-    host.wake()
+    host.supervisor.knock = lambda address: None
+    host.supervisor.end('a.ini', 7, again)
+    host.supervisor.wake()
     assert systemctl.asked == (['-q reset-failed uwsgi@a.service', '-q restart --no-block uwsgi@a.service'] if again else [])
 
 
 @pytest.mark.parametrize('uid, other', [(None, False), (os.geteuid(), False), (os.geteuid() + 1, True)])
-def test_a_socket_of_another_user_is_opened_anew_with_a_restart(layout, tmp_path, uid, other):
+def test_a_socket_of_another_user_is_opened_anew_with_a_restart(layout, tmp_path, monkeypatch, uid, other):
     systemctl = Systemctl()
     host = systemd(layout, systemctl)
-    host.knock = lambda address: None
-    host.usual_socket = lambda filename: str(tmp_path)
-    host.identity = lambda filename: (uid, None)
-    host.finish('a.ini', 7, again=True)
-    host.wake()
+    host.supervisor.knock = lambda address: None
+    monkeypatch.setattr(_systemd, 'usual_socket', lambda filename: str(tmp_path))
+    monkeypatch.setattr(host.configurations, 'identity', lambda filename: (uid, None))
+    host.supervisor.finish('a.ini', 7, again=True)
+    host.supervisor.wake()
     assert systemctl.asked[-1].split()[3:] == ['uwsgi@a.service'] + ['uwsgi@a.socket'] * other
 
 
@@ -110,13 +111,13 @@ def test_a_systemctl_that_hangs_is_told_after_the_tasks_timeout(layout):
 
     params = dict(layout, supervisor='systemd', timeout=5)
     with pytest.raises(VassalError, match=r'systemctl show .* did not end within 5 s: systemd \(PID 1\) or D-Bus does not answer'):
-        _layout.find_host(hangs, params)
+        _host.find_host(hangs, params)
     assert asked == [['timeout', '-k', '1', '5', 'systemctl']]
-    host = _layout.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params)
-    host.run_command = _emperor.bounded(hangs, 5)
-    host.start('a.ini')
+    host = _host.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params)
+    host.supervisor.run_command = bounded(hangs, 5)
+    host.supervisor.start('a.ini')
     with pytest.raises(VassalError, match='systemctl -q reset-failed uwsgi@a.service did not end within 5 s'):
-        host.look()
+        host.supervisor.look()
 
 
 def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypatch):
@@ -129,12 +130,12 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
     ]
     monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
     host = systemd(layout, Systemctl(units='\n'.join(units)))
-    view = host.look()
+    view = host.supervisor.look()
     # what is no child of systemd is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}
-    assert [host.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
+    assert [host.supervisor.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
     # what else it has started is not gone yet, nor is its socket
-    assert [name for name in 'abcde' if host.leaves(name + '.ini')] == ['e']
+    assert [name for name in 'abcde' if host.supervisor.leaves(name + '.ini')] == ['e']
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enable
     if wanted:
         link(layout, 'wants', 'uwsgi@a.service')
     host = systemd(layout, Systemctl())
-    found = host.situations(['a'], host.look())[0]
+    found = host.situations(['a'], host.supervisor.look())[0]
     assert found.enabled is enabled
     assert make_plan(found, 'disabled').actions == disabling
     assert make_plan(found, 'enabled').actions == ([] if enabled else ['link']) + ['start']
@@ -156,7 +157,7 @@ def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enable
 
 def test_what_systemd_goes_on_to_start_is_stopped_though_it_is_not_enabled(layout):
     host = systemd(layout, Systemctl(units='Id=uwsgi@a.service\nMainPID=0\nActiveState=activating\n\nId=uwsgi@b.service\nMainPID=0\nActiveState=failed\n'))
-    found = host.situations(['a', 'b'], host.look())
+    found = host.situations(['a', 'b'], host.supervisor.look())
     assert [make_plan(one, 'disabled').actions for one in found] == [['unlink'], []]
     assert [one.enabled for one in found] == [False, False]
 
@@ -164,13 +165,13 @@ def test_what_systemd_goes_on_to_start_is_stopped_though_it_is_not_enabled(layou
 def test_without_its_units_it_says_what_to_do(layout):
     os.unlink(_systemd.SOCKET)
     host = systemd(layout, Systemctl())
-    assert not host.emperor and 'emperor_supervisor: systemd' in host.why_down
-    assert host.look().pids == {}
+    assert not host.supervisor.pid and 'emperor_supervisor: systemd' in host.supervisor.why_down
+    assert host.supervisor.look().pids == {}
 
 
 def test_a_name_that_no_unit_can_have_is_refused(layout):
     with pytest.raises(VassalError, match=r'a\+b: under systemd a name consists of'):
-        systemd(layout, Systemctl()).refuse_twin(u'a+b')
+        systemd(layout, Systemctl()).supervisor.refuse_twin(u'a+b')
 
 
 @pytest.mark.parametrize(
@@ -194,9 +195,9 @@ def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, masked, ow
         open(emperor, 'w').close()
     monkeypatch.setattr(_systemd, 'SOCKET', socket)
     monkeypatch.setattr(_systemd, 'EMPEROR', emperor)
-    params = dict((option, spec['default']) for option, spec in _layout.layout_spec().items())
+    params = dict((option, spec['default']) for option, spec in _host.layout_spec().items())
     params.update(supervisor=supervisor, **({} if own else {'enabled_dir': '/etc/uwsgi-emperor/vassals'}))
-    assert isinstance(_layout.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params), Systemd) is by_systemd
+    assert isinstance(_host.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params).supervisor, Systemd) is by_systemd
 
 
 @pytest.mark.parametrize(
@@ -226,10 +227,11 @@ def test_systemd_reads_its_files_once_links_of_units_have_changed(monkeypatch, n
 
 
 class Emperor(object):
-    """A host in the role's layout."""
+    """The Emperor of a host in the role's layout."""
 
     unit = 'uwsgi.service'
     enabled_dir = '/etc/uwsgi/apps-enabled'
+    files = property(lambda self: self)
 
     def __init__(self, **differs):
         self.asked = []

@@ -27,7 +27,9 @@ def forgotten(monkeypatch, tmp_path):
 class Host(object):
     """A host whose Emperor runs."""
 
-    emperor = 1
+    pid = 1
+    # it is its own parts
+    supervisor = files = configurations = property(lambda self: self)
     enabled_dir = '/etc/uwsgi/apps-enabled'
 
 
@@ -52,7 +54,7 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     # a host without the link, whose situation is asked for twice: before and after the lock
     job = Job(Situation('a', text=b''), make_plan(Situation('a', text=b''), 'enabled'))
     host = Host()
-    host.emperor = 1
+    host.pid = 1
     host.lock = lambda timeout, tell, sleep: os.open(str(tmp_path), os.O_RDONLY)
     host.enabled = lambda: {}
     monkeypatch.setattr(_unit_verbs, 'find_host', lambda run_command, params: host)

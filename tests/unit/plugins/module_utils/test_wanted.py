@@ -11,7 +11,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import Probe, Wanted, check_mode, find_id, find_wanted
 
 
-class Host(object):
+class Files(object):
     """Two vassals, of which one is enabled."""
 
     @staticmethod
@@ -31,7 +31,7 @@ def task(**given):
 
 @pytest.mark.parametrize('state, names', [('enabled', ['a', 'b']), ('disabled', ['a', 'b']), ('reloaded', ['a']), ('restarted', ['a'])])
 def test_a_pattern_is_matched_with_what_the_state_may_mean(state, names):
-    assert sorted(one.name for one in find_wanted(task(name=['*'], state=state), Host)) == names
+    assert sorted(one.name for one in find_wanted(task(name=['*'], state=state), Files)) == names
 
 
 @pytest.mark.parametrize(
@@ -50,13 +50,13 @@ def test_a_pattern_is_matched_with_what_the_state_may_mean(state, names):
 )
 def test_what_is_wrong_with_one_of_many_names_it(value, said):
     with pytest.raises(VassalError) as error:
-        find_wanted(task(vassals=dict(shop=value)), Host)
+        find_wanted(task(vassals=dict(shop=value)), Files)
     assert 'shop: ' in str(error.value) and said in str(error.value)
 
 
 def test_what_a_value_does_not_say_is_the_tasks():
     given = dict(shop=None, wiki=dict(state='disabled', probe=dict(path='/w'), mode='0600', content=u'[uwsgi]'))
-    shop, wiki = sorted(find_wanted(task(vassals=given, mode='0640', probe=dict(path='/', status=[200], host='x')), Host), key=lambda one: one.name)
+    shop, wiki = sorted(find_wanted(task(vassals=given, mode='0640', probe=dict(path='/', status=[200], host='x')), Files), key=lambda one: one.name)
     assert (shop.state, shop.probe.path, shop.mode(0)) == ('enabled', '/', 0o640)
     assert (wiki.state, wiki.probe.path, wiki.probe.status, wiki.mode(0)) == ('disabled', '/w', [200], 0o600)
     # what shall not run is not written

@@ -10,6 +10,7 @@ import os
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _units, _watcher
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import name_of, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide
 
@@ -154,7 +155,7 @@ def test_a_unit_is_told_to_forget_its_vassal_for_its_stop_alone(monkeypatch, tmp
 def test_a_vassal_without_its_socket_is_not_up_and_its_configuration_is_asked_once(monkeypatch, tmp_path):
     host = FakeHost(busy=False)
     read = []
-    host.usual_socket = lambda filename: str(tmp_path / (filename[:-4] + '.socket'))
+    monkeypatch.setattr(_watcher, 'usual_socket', lambda filename: str(tmp_path / (filename[:-4] + '.socket')))
     host.forget = read.append
     # b names another one
     host.lost_socket = lambda filename: filename == 'a.ini'
@@ -188,7 +189,9 @@ def test_what_a_run_of_the_module_changes_is_told_when_it_is_done():
 class FakeHost(object):
     """A host on which a run of the module is at work, or none."""
 
-    emperor = 1
+    pid = 1
+    # it is its own parts
+    supervisor = files = configurations = property(lambda self: self)
     enabled_dir = '/etc/uwsgi/apps-enabled'
 
     def __init__(self, busy):
@@ -242,7 +245,7 @@ def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_pat
         found = _watcher.Watcher(FakeHost(busy=False))
         found.host.enabled_dir = str(tmp_path)
         found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
-        found.host.look = lambda: _watcher._emperor.View({}, None, {})
+        found.host.look = lambda: Snapshot({}, None, {})
         monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or set())
         return found
 

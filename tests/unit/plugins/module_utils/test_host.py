@@ -12,9 +12,11 @@ import time
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Configurations
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _host, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import Host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 JOURNAL = [
     '[uWSGI] getting INI configuration from a.ini',
@@ -25,13 +27,14 @@ JOURNAL = [
 ]
 
 
+def make_host(run_command=lambda argv: (0, '', ''), directory='/nonexistent'):
+    """A host of an Emperor that was not looked for."""
+    return Host(Emperor(run_command, 'uwsgi.service', Files(directory + '/available', directory + '/enabled'), '/nonexistent'))
+
+
 def test_the_journal_tells_of_the_last_start_that_says_why():
     """The Emperor may have begun to start it again when the journal is read."""
-    host = object.__new__(_emperor.Host)
-    host.files = Files('/nonexistent/available', '/nonexistent/enabled')
-    host.unit = 'uwsgi.service'
-    host.emperor = None
-    host.run_command = lambda argv: (0, '\n'.join(JOURNAL), '')
+    host = make_host(lambda argv: (0, '\n'.join(JOURNAL), ''))
     host.identity = lambda filename: (None, None)
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.story('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
@@ -42,11 +45,8 @@ def teller(tmp_path, lines, age):
     log = tmp_path / 'a.log'
     log.write_bytes(''.join(line + '\n' for line in lines).encode('utf-8'))
     os.utime(str(log), (time.time() - age,) * 2)
-    result = object.__new__(_emperor.Host)
-    result.files = Files('/nonexistent/available', '/nonexistent/enabled')
-    result.unit = 'uwsgi.service'
-    result.emperor = os.getpid()
-    result.run_command = lambda argv: (0, '', '')
+    result = make_host()
+    result.supervisor.pid = os.getpid()
     result.identity = lambda filename: (None, None)
     result.log_path = lambda filename: str(log)
     return result
@@ -81,7 +81,7 @@ def test_without_an_offset_what_was_written_since_is_told(tmp_path):
 def test_what_the_journal_says_is_shown_as_data(tmp_path):
     host = teller(tmp_path, [], 0)
     said = JOURNAL[0] + '\nRuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n'
-    host.run_command = lambda argv: (0, said, '')
+    host.supervisor.run_command = lambda argv: (0, said, '')
     assert host.story('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
 
 
@@ -89,7 +89,7 @@ def test_of_the_journal_only_what_root_and_the_applications_user_said_counts(tmp
     host = teller(tmp_path, [], 0)
     host.identity = lambda filename: (1000, 1000)
     asked = []
-    host.run_command = lambda argv: asked.append(argv) or (0, '', '')
+    host.supervisor.run_command = lambda argv: asked.append(argv) or (0, '', '')
     host.story('a.ini', time.time())
     assert asked[0][-4:] == ['-u', 'uwsgi.service', '_UID=0', '_UID=1000']
 
@@ -99,12 +99,7 @@ def host(tmp_path, monkeypatch):
     """A host of an Emperor that does not run."""
     monkeypatch.setattr(_files, 'STAGE', str(tmp_path / 'stage.'))
     (tmp_path / 'available').mkdir()
-    result = object.__new__(_emperor.Host)
-    result.emperor = None
-    result.defaults = '/nonexistent'
-    result.files = Files(str(tmp_path / 'available'), str(tmp_path / 'available'))
-    result.configurations = Configurations(result.files, result.included)
-    return result
+    return make_host(directory=str(tmp_path))
 
 
 def access(path):
@@ -140,7 +135,7 @@ def test_access_that_changes_is_never_wider_than_before_and_after(host, tmp_path
     path.chmod(0o660)
     modes = []
     monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: modes.append(access(path)[0]))
-    host.set_access(str(path), (0o644, os.getuid(), os.getgid()))
+    _files.set_access(str(path), (0o644, os.getuid(), os.getgid()))
     assert modes == [0o640] and access(path)[0] == 0o644
 
 
@@ -150,26 +145,26 @@ def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypat
     monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
     host.files.env_dir = str(tmp_path / 'apps-env')
     for text in b'[uwsgi]\nenv = A=former-value\n', b'[uwsgi]\nenv = A=other-value\n':
-        host.write_env('a.yml', text, (0o640,) + own)
+        host.files.write_env('a.yml', text, (0o640,) + own)
         assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
     assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
     assert host.hide('a.yml', ['other-value and former-value']) == ['******** and ********']
     assert access(tmp_path / 'state' / 'env')[0] == 0o700 and access(tmp_path / 'state' / 'env' / 'a.ini')[0] == 0o600
-    host.write_env('a.yml', None)
+    host.files.write_env('a.yml', None)
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()
     # what is gone may stand in the log still
     assert host.hide('a.yml', ['other-value']) == ['********']
-    host.write_env('a.yml', to_text('[uwsgi]\nenv = A=red \x1b[31m value\n').encode('utf-8'), (0o640,) + own)
+    host.files.write_env('a.yml', to_text('[uwsgi]\nenv = A=red \x1b[31m value\n').encode('utf-8'), (0o640,) + own)
     assert host.hide('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
 
 
 def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
-    host.defaults = str(tmp_path / 'defaults.ini')
+    host.supervisor.defaults = str(tmp_path / 'defaults.ini')
     (tmp_path / 'defaults.ini').write_text(to_text('[uwsgi]\n'))
-    with pytest.raises(_emperor.VassalError) as error:
+    with pytest.raises(VassalError) as error:
         host.check_env('a')
     lines = str(error.value).splitlines()
-    assert host.defaults in lines[0]
+    assert host.supervisor.defaults in lines[0]
     (tmp_path / 'defaults.ini').write_text(to_text('\n'.join(['[uwsgi]'] + lines[1:])))
     host.check_env('a')
 
@@ -177,21 +172,21 @@ def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
 def test_of_who_goes_on_to_listen_only_the_sockets_own_user_is_named(host, tmp_path, monkeypatch):
     path = tmp_path / 'a.socket'
     path.write_text(to_text(''))
-    host.unit, host.emperor = 'uwsgi.service', 70
-    monkeypatch.setattr(host, 'usual_socket', lambda filename: str(path))
+    emperor = host.supervisor
+    emperor.pid = 70
     monkeypatch.setattr(_emperor, 'listener', lambda path: 71)
     monkeypatch.setattr(_emperor, 'holders', lambda path: [1, 72])
     monkeypatch.setattr(_processes, 'process', lambda pid: None)
     monkeypatch.setattr(_processes, 'credentials', {1: (os.geteuid() + 1, [0]), 72: (os.geteuid(), [0])}.get)
-    assert host.close_socket('a.ini').endswith('end it: process 72')
-    assert not path.exists() and host.close_socket('a.ini') is None
+    assert emperor.close_socket(str(path)).endswith('end it: process 72')
+    assert not path.exists() and emperor.close_socket(str(path)) is None
 
 
 @pytest.mark.parametrize('there', [None, 'nobody reads it', 'another reads it'])
 def test_a_fifo_that_its_master_is_about_to_make_is_waited_for(host, monkeypatch, tmp_path, there):
     path = str(tmp_path / 'a.fifo')
     reading = []
-    monkeypatch.setattr(host, 'options', lambda filename: {'master-fifo': path})
+    monkeypatch.setattr(host.configurations, 'options', lambda filename: {'master-fifo': path})
     monkeypatch.setattr(_processes, 'holds', lambda pid, found: any(os.path.samestat(os.fstat(one), found) for one in reading[1:]))
     if there:
         os.mkfifo(path)
@@ -203,7 +198,7 @@ def test_a_fifo_that_its_master_is_about_to_make_is_waited_for(host, monkeypatch
         os.mkfifo(path)
         reading.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
 
-    monkeypatch.setattr(_emperor.time, 'sleep', made)
+    monkeypatch.setattr(_host.time, 'sleep', made)
     host.tell_fifo('a.ini', 7, b'c')
     assert os.read(reading[1], 9) == b'c'
     for one in reading:
@@ -213,10 +208,10 @@ def test_a_fifo_that_its_master_is_about_to_make_is_waited_for(host, monkeypatch
 @pytest.mark.parametrize('file', [False, True], ids=['none', 'a file'])
 def test_what_is_no_fifo_of_its_is_told_after_a_moment(host, monkeypatch, tmp_path, file):
     path = tmp_path / 'a.fifo'
-    monkeypatch.setattr(host, 'options', lambda filename: {'master-fifo': str(path)})
+    monkeypatch.setattr(host.configurations, 'options', lambda filename: {'master-fifo': str(path)})
     if file:
         path.write_text(u'')
-    with pytest.raises(_emperor.VassalError) as error:
+    with pytest.raises(VassalError) as error:
         host.tell_fifo('a.ini', 7, b'c')
     assert str(path) in str(error.value) and 'restart it' in str(error.value)
     assert not file or path.read_text() == u''
