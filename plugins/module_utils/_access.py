@@ -54,21 +54,22 @@ def may_read(access, uid, groups):
 
 
 def settle_access(situation, plan, access=None, env_access=None, identity=None):
-    """Adds to a vassal's plan what the access of its files asks for, a `chmod`, and a restart in place of a reload that would not do.
+    """A vassal's plan with what the access of its files asks for: a `chmod`, and a restart in place of a reload that would not do.
 
     access, env_access: the wanted access of its file and of its environment's, None to leave it.
     identity: where a reload reads the files, the user ID and the group ID that its configuration names, the first None where it is not
     sure that a restart would bring them.
     """
     if not plan.wants_up:
-        return
+        return plan
+    actions, mode = list(plan.actions), plan.mode
     files = [('write', situation.access, access), ('env', situation.env_access, env_access)]
-    if any(action not in plan.actions and None not in (found, wanted) and found != wanted for action, found, wanted in files):
-        plan.actions.insert(1 if 'write' in plan.actions else 0, 'chmod')
-    if plan.mode != 'reload' or identity is None or not situation.credentials:
-        return
-    uid, groups = situation.credentials
-    left = [wanted or found for dummy, found, wanted in files]
-    # root is gone by then: it can neither become somebody else nor read what is closed to it
-    if not all(may_read(one, uid, groups) for one in left if one) or identity[0] is not None and identity != (uid, groups[0]):
-        plan.actions[plan.actions.index('reload')] = plan.mode = 'restart'
+    if any(action not in actions and None not in (found, wanted) and found != wanted for action, found, wanted in files):
+        actions.insert(1 if 'write' in actions else 0, 'chmod')
+    if mode == 'reload' and identity is not None and situation.credentials:
+        uid, groups = situation.credentials
+        left = [wanted or found for dummy, found, wanted in files]
+        # root is gone by then: it can neither become somebody else nor read what is closed to it
+        if not all(may_read(one, uid, groups) for one in left if one) or identity[0] is not None and identity != (uid, groups[0]):
+            actions[actions.index('reload')] = mode = 'restart'
+    return plan._replace(actions=tuple(actions), mode=mode)

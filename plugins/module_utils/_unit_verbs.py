@@ -20,9 +20,10 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
-from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about
+from ansible_collections.uwsgi.emperor.plugins.module_utils._execute import execute
 from ansible_collections.uwsgi.emperor.plugins.module_utils._hand_over import hand_over
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE, find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._job import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
@@ -200,7 +201,7 @@ def carry_out(name, state, watched, told):
             # it was disabled since, and the watcher will see that
             _units.say('%s is not enabled any more' % to_native(name))
             return
-        bring_about(host, [job], TIMEOUT, sleep=told.sleep)
+        execute(host, [job], TIMEOUT, sleep=told.sleep)
     finally:
         if lock is not None:
             os.close(lock)
@@ -224,7 +225,7 @@ def carry_out(name, state, watched, told):
     if job.failure:
         raise VassalError(job.explained)
     what = 'accepts requests, as process %d' % job.after.pid if job.after.pid else 'is stopped'
-    _units.say('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.plan.actions) or 'nothing to do', job.elapsed))
+    _units.say('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.actions) or 'nothing to do', job.elapsed))
 
 
 def plan(host, name, state, watched=False):
@@ -240,7 +241,7 @@ def plan(host, name, state, watched=False):
                 'enable it again, or restart it.' % (to_native(name), path)
             )
         result = Job(situation, Plan(['reload'], 'reload', wants_up=True))
-        settle_access(situation, result.plan, identity=host.identity(result.filename))
+        result.plan = settle_access(situation, result.plan, identity=host.identity(result.filename))
         if result.plan.mode != 'reload':
             raise VassalError(
                 '%s: it would not outlive a reload or not do what that is for: its user can not read its file, or its configuration names another '
@@ -251,7 +252,7 @@ def plan(host, name, state, watched=False):
         # nothing else brings it back
         state = 'restarted'
     result = Job(situation, make_plan(situation, state))
-    settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
+    result.plan = settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
         host.supervisor.refuse_twin(name)
     return result

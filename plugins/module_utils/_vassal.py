@@ -10,6 +10,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import collections
 import fnmatch
 import re
 
@@ -186,14 +187,14 @@ class Situation(object):
         return dict(enabled=self.enabled, running=self.pid is not None, accepting=self.accepting, pid=self.pid)
 
 
-class Plan(object):
+class Plan(collections.namedtuple('Plan', 'actions mode wants_up wants_gone')):
     """What to do for one vassal. `actions` is what the user reads; `mode` is how its processes get there."""
 
-    def __init__(self, actions, mode=None, wants_up=False, wants_gone=False):
-        self.actions = actions
-        self.mode = mode  # None, 'start', 'reload', 'restart' or 'stop'
-        self.wants_up = wants_up
-        self.wants_gone = wants_gone
+    __slots__ = ()
+
+    def __new__(cls, actions=(), mode=None, wants_up=False, wants_gone=False):
+        """mode: None, 'start', 'reload', 'restart' or 'stop'."""
+        return super(Plan, cls).__new__(cls, tuple(actions), mode, wants_up, wants_gone)
 
     @property
     def changed(self):

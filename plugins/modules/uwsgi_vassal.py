@@ -292,8 +292,9 @@ import pwd
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE, settle_access, wanted_access
-from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job, bring_about, lint
+from ansible_collections.uwsgi.emperor.plugins.module_utils._execute import execute, lint
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import find_host, layout_spec
+from ansible_collections.uwsgi.emperor.plugins.module_utils._job import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import announce
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native, visible_result, visible_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import STATES, VassalError, is_set, make_plan
@@ -326,7 +327,7 @@ def diff(host, job):
     """What --diff shows: the link as a line, and the files; of the environment the names, and in no file a value of it."""
     filename = job.filename
     result = []
-    actions = job.plan.actions
+    actions = job.actions
     was, shall = [_environment.parse(text or b'') for text in (job.before.env, job.env)]
     hidden = _environment.secrets(was) + _environment.secrets(shall)
 
@@ -422,7 +423,7 @@ def find_access(host, jobs, wanted, check_mode):
         job.access = wanted_access(found, wish.text is not None and not tyrant, gid, wish.mode, wish.owner, wish.group)
         if wish.env or wish.env is None and env_found:
             job.env_access = wanted_access(env_found, gid is not None, found[2] if tyrant else gid)
-        settle_access(job.before, job.plan, job.access, job.env_access, host.identity(job.filename, job.to_write) if job in reloaded else None)
+        job.plan = settle_access(job.before, job.plan, job.access, job.env_access, host.identity(job.filename, job.to_write) if job in reloaded else None)
 
 
 def agrees(job):
@@ -467,7 +468,7 @@ def carry_out(module, params, host, wanted, jobs):
             raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.supervisor.down, host.supervisor.why_down))
     find_access(host, jobs, wanted, module.check_mode)
     if not module.check_mode:
-        bring_about(host, jobs, params['timeout'], params['wait'])
+        execute(host, jobs, params['timeout'], params['wait'])
         for job, wish in zip(jobs, wanted):
             if wish.state == 'absent' and not job.failure:
                 try:
@@ -486,7 +487,7 @@ def carry_out(module, params, host, wanted, jobs):
             module.warn(visible_text(warning))
         for sentence in host.configurations.left_out(job.filename):
             module.warn(visible_text('%s: %s.' % (to_native(job.name), sentence)))
-        actions = list(job.plan.actions)
+        actions = job.actions
         entry = dict(
             name=to_native(job.name),
             before=job.before.brief(),

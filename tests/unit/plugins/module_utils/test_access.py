@@ -65,18 +65,18 @@ def test_access_that_differs_is_an_action_of_its_own(access, actions):
     situation = Situation('a', text=TEXT, link='right', pid=20, workers=[21], accepting=True, access=access, env_access=access)
     for wanted in (RIGHT, None), (None, RIGHT), (RIGHT, RIGHT):
         plan = make_plan(situation, 'enabled', TEXT)
-        settle_access(situation, plan, *wanted)
-        assert (plan.actions, plan.mode) == (actions, None)
+        plan = settle_access(situation, plan, *wanted)
+        assert (list(plan.actions), plan.mode) == (actions, None)
 
 
 def test_a_file_that_is_written_gets_its_access_by_that():
     situation = Situation('a', text=TEXT, link='right', pid=20, workers=[21], accepting=True, access=(0o644, 0, 0), env_access=(0o644, 0, 0))
     plan = make_plan(situation, 'enabled', TEXT + b'threads = 2\n')
-    settle_access(situation, plan, RIGHT)
-    assert plan.actions == ['write', 'reload']
+    plan = settle_access(situation, plan, RIGHT)
+    assert list(plan.actions) == ['write', 'reload']
     plan = make_plan(situation, 'enabled', TEXT + b'threads = 2\n')
-    settle_access(situation, plan, RIGHT, RIGHT)
-    assert plan.actions == ['write', 'chmod', 'reload']
+    plan = settle_access(situation, plan, RIGHT, RIGHT)
+    assert list(plan.actions) == ['write', 'chmod', 'reload']
 
 
 @pytest.mark.parametrize('closed', ['access', 'env_access'])
@@ -89,9 +89,9 @@ def test_what_its_user_can_not_read_is_restarted_where_it_would_be_reloaded(clos
         other.setdefault('identity', (None, None))
         situation = Situation('a', text=TEXT, link='right', pid=20, workers=[21], accepting=True, credentials=credentials, **found)
         plan = make_plan(situation, state)
-        settle_access(situation, plan, *wanted, **other)
-        assert plan.mode == ([None] + plan.actions)[-1]
-        return plan.actions
+        plan = settle_access(situation, plan, *wanted, **other)
+        assert plan.mode == ((None,) + plan.actions)[-1]
+        return list(plan.actions)
 
     assert actions('reloaded') == ['restart']
     assert actions('reloaded', RIGHT, RIGHT) == ['chmod', 'reload']
@@ -107,5 +107,5 @@ def test_what_its_user_can_not_read_is_restarted_where_it_would_be_reloaded(clos
 def test_who_is_to_run_as_somebody_else_is_restarted_where_it_would_be_reloaded(identity, mode):
     situation = Situation('a', text=TEXT, link='right', pid=20, workers=[21], accepting=True, access=RIGHT, credentials=(5, [GAMES]))
     plan = make_plan(situation, 'reloaded')
-    settle_access(situation, plan, identity=identity)
-    assert (plan.actions, plan.mode) == ([mode], mode)
+    plan = settle_access(situation, plan, identity=identity)
+    assert (list(plan.actions), plan.mode) == ([mode], mode)

@@ -151,14 +151,14 @@ def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enable
     host = systemd(layout, Systemctl())
     found = host.situations(['a'], host.supervisor.look())[0]
     assert found.enabled is enabled
-    assert make_plan(found, 'disabled').actions == disabling
-    assert make_plan(found, 'enabled').actions == ([] if enabled else ['link']) + ['start']
+    assert list(make_plan(found, 'disabled').actions) == disabling
+    assert list(make_plan(found, 'enabled').actions) == ([] if enabled else ['link']) + ['start']
 
 
 def test_what_systemd_goes_on_to_start_is_stopped_though_it_is_not_enabled(layout):
     host = systemd(layout, Systemctl(units='Id=uwsgi@a.service\nMainPID=0\nActiveState=activating\n\nId=uwsgi@b.service\nMainPID=0\nActiveState=failed\n'))
     found = host.situations(['a', 'b'], host.supervisor.look())
-    assert [make_plan(one, 'disabled').actions for one in found] == [['unlink'], []]
+    assert [list(make_plan(one, 'disabled').actions) for one in found] == [['unlink'], []]
     assert [one.enabled for one in found] == [False, False]
 
 

@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _unit_verbs, _units
-from ansible_collections.uwsgi.emperor.plugins.module_utils._drive import Job
+from ansible_collections.uwsgi.emperor.plugins.module_utils._job import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 
 
@@ -60,11 +60,11 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     monkeypatch.setattr(_unit_verbs, 'find_host', lambda run_command, params: host)
     monkeypatch.setattr(_unit_verbs, 'plan', lambda host, name, state, watched: job)
 
-    def bring_about(host, jobs, timeout, sleep):
+    def run_it(host, jobs, timeout, sleep):
         did.extend(jobs[0].plan.actions)
         jobs[0].after = Situation('a', text=b'', link='right', pid=7, accepting=True)
 
-    monkeypatch.setattr(_unit_verbs, 'bring_about', bring_about)
+    monkeypatch.setattr(_unit_verbs, 'execute', run_it)
     if asked:
         _units.ask('a')
         if old:

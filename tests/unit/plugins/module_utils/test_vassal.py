@@ -75,7 +75,7 @@ WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], acceptin
 )
 def test_a_plan_takes_a_situation_to_a_state(found, state, actions, mode):
     plan = make_plan(Situation('a', **found), state)
-    assert (plan.actions, plan.mode, plan.changed) == (actions, mode, bool(actions))
+    assert (list(plan.actions), plan.mode, plan.changed) == (actions, mode, bool(actions))
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_a_plan_takes_a_situation_to_a_state(found, state, actions, mode):
     ],
 )
 def test_another_environment_is_a_restart_or_comes_with_the_start(found, state, actions):
-    assert make_plan(Situation('a', text=b'', **found), state, env_differs=True).actions == actions
+    assert list(make_plan(Situation('a', text=b'', **found), state, env_differs=True).actions) == actions
 
 
 def test_an_environment_alone_is_removed_with_what_is_to_be_absent():
-    assert make_plan(Situation('a', env=b''), 'absent').actions == ['remove']
-    assert make_plan(Situation('a', env=b''), 'disabled').actions == []
+    assert list(make_plan(Situation('a', env=b''), 'absent').actions) == ['remove']
+    assert list(make_plan(Situation('a', env=b''), 'disabled').actions) == []
 
 
 @pytest.mark.parametrize('state', ['reloaded', 'restarted'])
 def test_what_is_not_stale_is_left_alone(state):
-    assert make_plan(Situation('a', **RUNNING), state, stale=False).actions == []
-    assert make_plan(Situation('a', **RUNNING), state, stale=True).actions != []
+    assert list(make_plan(Situation('a', **RUNNING), state, stale=False).actions) == []
+    assert list(make_plan(Situation('a', **RUNNING), state, stale=True).actions) != []
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_is_not_stale_is_left_alone(state):
     ],
 )
 def test_a_change_that_a_killed_run_left_is_taken_up(unfinished, state, text, actions):
-    assert make_plan(Situation('a', unfinished=unfinished, **RUNNING), state, text).actions == actions
+    assert list(make_plan(Situation('a', unfinished=unfinished, **RUNNING), state, text).actions) == actions
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_change_that_a_killed_run_left_is_taken_up(unfinished, state, text, ac
     ],
 )
 def test_a_changed_text_is_written_and_applied(found, text, actions):
-    assert make_plan(Situation('a', **found), 'enabled', text).actions == actions
+    assert list(make_plan(Situation('a', **found), 'enabled', text).actions) == actions
 
 
 @pytest.mark.parametrize(

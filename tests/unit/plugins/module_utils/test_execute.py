@@ -10,7 +10,7 @@ import signal
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _drive, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _execute, _job, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Conversation
@@ -199,8 +199,8 @@ def processes(monkeypatch):
 
 def run(host, processes, situation, state, text=None, timeout=60, wait=True, **options):
     processes(host)
-    job = _drive.Job(situation, make_plan(situation, state, text), text, **options)
-    _drive.drive(host, [job], timeout, wait, clock=host.clock, sleep=host.sleep)
+    job = _job.Job(situation, make_plan(situation, state, text), text, **options)
+    _execute.run_jobs(host, [job], timeout, wait, clock=host.clock, sleep=host.sleep)
     return job
 
 
@@ -224,7 +224,7 @@ def test_what_has_come_up_since_is_told_from_what_ran_before(processes):
     unlinked = Situation('a', text=TEXT, pid=10, workers=[11], mtime=50.0, accepting=True)
     assert run(FakeHost(up), processes, unlinked, 'enabled').rose
     assert not run(FakeHost([(0, (10, [11], False))]), processes, Situation('a', text=TEXT), 'enabled', wait=False).rose
-    assert not _drive.Job(Situation('a', text=TEXT), make_plan(Situation('a', text=TEXT), 'enabled')).rose
+    assert not _job.Job(Situation('a', text=TEXT), make_plan(Situation('a', text=TEXT), 'enabled')).rose
 
 
 def test_a_vassal_that_never_accepts_fails_at_the_timeout_with_what_was_seen_last(processes):
@@ -342,7 +342,7 @@ def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (1.1, (20, [21], False)), (1.2, (20, [21], True))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'restarted')
     assert job.failure is None and 1.2 <= job.elapsed < 1.3
-    assert host.acts() == [(10, signal.SIGTERM)] and job.plan.actions == ['restart']
+    assert host.acts() == [(10, signal.SIGTERM)] and job.actions == ['restart']
 
 
 def test_a_restart_without_the_hook_lets_a_reload_end_the_requests_first(processes):
@@ -369,7 +369,7 @@ def test_requests_that_do_not_end_are_killed_at_the_timeout_and_that_is_reported
     host = FakeHost([(0, (10, [11], True)), (5.5, (None, [], False)), (5.6, (20, [21], True))], **options)
     job = run(host, processes, Situation('a', **UP), 'restarted', timeout=5)
     assert job.failure is None and ('kill', 10, [11]) in host.did
-    assert job.plan.actions == ['restart', 'kill'] and 'had not ended after 5 s' in job.warnings[0]
+    assert job.actions == ['restart', 'kill'] and 'had not ended after 5 s' in job.warnings[0]
 
 
 @pytest.mark.parametrize('state', ['restarted', 'disabled'])
@@ -378,7 +378,7 @@ def test_of_a_master_that_is_taken_for_an_emperor_no_death_is_claimed(processes,
     host.masked = True
     job = run(host, processes, Situation('a', **UP), state, timeout=5)
     assert 'process 10 calls itself' in job.failure and 'kill -KILL 10' in job.failure
-    assert 'kill' not in job.plan.actions and job.warnings == []
+    assert 'kill' not in job.actions and job.warnings == []
 
 
 def test_a_master_that_outlives_its_killed_workers_is_killed(processes):
@@ -422,7 +422,7 @@ def test_a_file_that_can_not_be_written_changes_nothing(processes, path):
     host = FakeHost([(0, (10, [11], True))])
     host.write = full
     job = run(host, processes, Situation('a', **UP), 'enabled', b'[uwsgi]\nuid = nobody\n')
-    assert job.plan.actions == []
+    assert job.actions == []
     assert job.explained == 'a: its files could not be changed: %sNo space left on device. Nothing of it was changed.' % (path + ': ' if path else '')
     assert host.acts() == []
 
@@ -527,7 +527,7 @@ def test_a_probe_is_sent_again_until_its_answer_is_right(processes):
     host = FakeHost([(0, (20, [21], True))])
     host.statuses = [503, 500, 200]
     job = run(host, processes, Situation('a', text=TEXT), 'enabled', probe=Probe(path='/', host='x', status=[200]))
-    assert job.failure is None and host.did.count('probe') == 3 and job.elapsed >= 2 * _drive.PROBE_AGAIN
+    assert job.failure is None and host.did.count('probe') == 3 and job.elapsed >= 2 * _job.PROBE_AGAIN
 
 
 @pytest.mark.parametrize('timeout', [3, 2.7])
@@ -548,9 +548,9 @@ class Storyteller(object):
 
 
 def test_what_a_log_says_is_told_from_what_the_module_says():
-    job = _drive.Job(Situation(u'a', text=TEXT), make_plan(Situation(u'a', text=TEXT), 'enabled'))
+    job = _job.Job(Situation(u'a', text=TEXT), make_plan(Situation(u'a', text=TEXT), 'enabled'))
     job.fail('it fails\x1b[31m\n')
-    said = _drive.explain(Storyteller(), job).split('\n')
+    said = _execute.explain(Storyteller(), job).split('\n')
     assert said[0] == 'a: it did not come up: it fails\\x1b[31m\\x0a. /var/log/uwsgi/a.log gives the Reason: a: all is well.'
     assert [line for line in said[2:] if not line.startswith('  ')] == []
 
@@ -558,7 +558,7 @@ def test_what_a_log_says_is_told_from_what_the_module_says():
 def told(host, processes, state='enabled', **found):
     job = run(host, processes, Situation('a', text=TEXT, **found), state)
     storyteller = Storyteller()
-    _drive.explain(storyteller, job)
+    _execute.explain(storyteller, job)
     return storyteller.dying
 
 
