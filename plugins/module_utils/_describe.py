@@ -32,7 +32,7 @@ def describe(host, situation, view):
     """One entry of `vassals`."""
     filename = situation.filename
     entry = dict(name=to_native(situation.name), config=to_native(situation.path))
-    entry.update(situation.brief())
+    entry.update(situation.summary())
     processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
     options = host.configurations.options(filename) if situation.text is not None else {}
     entry.update(
@@ -69,7 +69,7 @@ def describe_all(host, warn, patterns=None):
         emperor['reason'] = host.supervisor.why_down
     known = host.files.known()
     names = sorted(known) if patterns is None else expand([to_text(pattern) for pattern in patterns], known)
-    view = host.supervisor.look(wake=False)
+    view = host.supervisor.snapshot(wake=False)
 
     def leave_out(error):
         warn(visible_text(to_native(error)))

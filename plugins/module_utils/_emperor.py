@@ -129,7 +129,7 @@ class Emperor(Supervisor):
         """Whether the Emperor may delay a vassal's next start: it is on the blacklist, or there are no stats to tell that."""
         return view.stats is None or filename in view.blacklist
 
-    def forgive(self):
+    def clear_blacklist(self):
         """Clears the Emperor's blacklist, on which a vassal that died before its first request waits for seconds."""
         self._signal_emperor(signal.SIGURG)
 
@@ -149,7 +149,7 @@ class Emperor(Supervisor):
                 time.sleep(0.001)
             _processes.kill(self.pid, number)
 
-    def finish(self, filename, pid, again):
+    def stop_gracefully(self, filename, pid, again):
         """Has a vassal end once its requests have; the Emperor starts it again while it is linked."""
         self.signal_vassal(pid, signal.SIGTERM)
 
@@ -165,7 +165,7 @@ class Emperor(Supervisor):
                 return base
         return None
 
-    def look(self, wake=True):
+    def snapshot(self, wake=True):
         """A Snapshot. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
         if self.lost or self.pid and not _processes.process(self.pid):
             self._find_again()

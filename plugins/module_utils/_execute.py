@@ -37,7 +37,7 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
             job.done = True
         return
     entered = clock()
-    view = host.supervisor.look()
+    view = host.supervisor.snapshot()
     busy = [job for job in jobs if job.plan.mode in ('restart', 'reload', 'stop')]
     young = [age for job in busy for age in map(_processes.age, job.before.workers) if age is not None and age < SETTLE]
     if young:
@@ -55,7 +55,7 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
         began = clock()
-        former, view = view, host.supervisor.look()
+        former, view = view, host.supervisor.snapshot()
         now = clock()
         for job in pending:
             if view.lost or view.emperor != former.emperor:
@@ -72,18 +72,18 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
             if job.done and not job.failure and job.plan.mode:
                 host.files.forget(job.filename)
             job.elapsed = now - entered
-        if any(job.to_forgive for job in pending):
+        if any(job.to_clear for job in pending):
             # the Emperor's list is forgiven as a whole, once for all
-            host.supervisor.forgive()
+            host.supervisor.clear_blacklist()
             for job in pending:
-                job.to_forgive = False
+                job.to_clear = False
         # without waiting, one look wakes the Emperor and one step sends the signals
         pending = [job for job in pending if not job.done] if wait else []
         if pending:
             # a look at hundreds takes time that the Emperor and they need themselves
             pause(min(max(TICK, clock() - began), LONGEST_TICK), [job.replaced for job in pending if job.replaced], clock, sleep)
     if jobs:
-        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.supervisor.look())):
+        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.supervisor.snapshot())):
             job.after = situation
 
 
@@ -103,10 +103,10 @@ def keep_off_blacklist(host, view, jobs, clock, sleep):
     listed = [job for job in jobs if job.before.pid and host.supervisor.throttled(job.filename, view)]
     if not listed:
         return
-    host.supervisor.forgive()
-    view = host.supervisor.look()
+    host.supervisor.clear_blacklist()
+    view = host.supervisor.snapshot()
     asked = [job for job in listed if host.supervisor.throttled(job.filename, view) and not host.asleep(job.filename, job.before.pid)]
-    pings = [ping for ping in (host.converse(job.filename, job.before.pid, PING) for job in asked) if ping is not None]
+    pings = [ping for ping in (host.connect(job.filename, job.before.pid, PING) for job in asked) if ping is not None]
     end = clock() + PONG
     # a list, as each of them has to be taken on
     while [ping for ping in pings if not ping.poll()] and clock() < end:
@@ -144,7 +144,7 @@ def explain(host, job):
     name, failure = visible(job.name), visible(job.failure)
     if not job.plan.wants_up or not job.plan.mode and job.failure != DIES:
         return '%s: %s.' % (name, failure)
-    where, lines, reason = host.story(job.filename, job.began, job.log_offset, dying=job.before.pid is None and not job.born)
+    where, lines, reason = host.explain_failure(job.filename, job.began, job.log_offset, dying=job.before.pid is None and not job.born)
     where = visible(where)
     message = '%s: it did not come up: %s.' % (name, failure)
     if reason:
@@ -162,7 +162,7 @@ def roll_back(host, failed, timeout, sleep=time.sleep):
     for job in failed:
         if not set(['write', 'env', 'link']) & set(job.plan.actions):
             continue
-        view = host.supervisor.look()
+        view = host.supervisor.snapshot()
         situation = host.situations([job.name], view)[0]
         actions = []
         if 'write' in job.plan.actions:
@@ -182,7 +182,7 @@ def roll_back(host, failed, timeout, sleep=time.sleep):
         undone.append((job, again))
     if not undone:
         return
-    host.supervisor.forgive()
+    host.supervisor.clear_blacklist()
     run_jobs(host, [again for dummy, again in undone], timeout, sleep=sleep)
     for job, again in undone:
         job.after = again.after

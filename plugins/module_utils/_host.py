@@ -26,9 +26,9 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import C
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, usual_socket
-from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_defect, find_reason, last_start, read_lines, recent, telling_start
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_missing_application, find_reason, last_start, read_lines, recent, last_failed_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
@@ -186,12 +186,12 @@ class Host(object):
         for filename, pid in pids.items():
             told, asleep = view.accepting(filename), self.asleep(filename, pid)
             # who sleeps would be woken, and of who is told not to accept nobody asks more
-            conversation = None if asleep or told is False else self.converse(filename, pid)
-            state = UNASKED if conversation is None else conversation.state
+            connection = None if asleep or told is False else self.connect(filename, pid)
+            state = UNASKED if connection is None else connection.state
             if accepts(told, asleep, state, functools.partial(self.settled, pid)):
                 result.add(filename)
             elif state in (QUEUED, CONNECTED):
-                asked[filename] = conversation
+                asked[filename] = connection
         end = monotonic() + 0.2
         while asked and monotonic() < end:
             for filename in [filename for filename in asked if asked[filename].poll()]:
@@ -211,15 +211,15 @@ class Host(object):
             if option in found and not (there and found[option] == usual):
                 yield found[option]
 
-    def converse(self, filename, pid, message=None):
-        """A Conversation on the first of a vassal's sockets that is its own, or about why there is none; None where it names no socket."""
-        conversation = None
+    def connect(self, filename, pid, message=None):
+        """A Connection on the first of a vassal's sockets that is its own, or about why there is none; None where it names no socket."""
+        connection = None
         for address in self._addresses(filename, SOCKETS if message is None else UWSGI_SOCKETS):
-            conversation = Conversation(address, (pid, self.supervisor.pid), message)
-            conversation.poll()
-            if not conversation.problem:
+            connection = Connection(address, (pid, self.supervisor.pid), message)
+            connection.poll()
+            if not connection.problem:
                 break
-        return conversation
+        return connection
 
     def lost_socket(self, filename):
         """Whether a vassal's configuration names the socket of the layout, and that is not there."""
@@ -252,7 +252,7 @@ class Host(object):
         self.files.delete_all(filename)
         self.supervisor.removed(filename)
 
-    def hang_up(self, filename, pid):
+    def send_hangup(self, filename, pid):
         """Has a vassal finish its requests: its master then starts anew; without one each process ends."""
         self.supervisor.signal_workers(pid, _processes.children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
 
@@ -342,12 +342,12 @@ class Host(object):
         path = self.log_path(filename)
         return path, self.hide(filename, read_lines(path, offset))
 
-    def defect(self, filename, offset):
+    def missing_application(self, filename, offset):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
         lines = last_start(self.log_lines(filename, offset)[1])
-        return find_defect(lines, any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS))
+        return find_missing_application(lines, any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS))
 
-    def story(self, filename, since, offset=0, dying=False):
+    def explain_failure(self, filename, since, offset=0, dying=False):
         """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time.
 
         offset: where its log ended at that time, None where that is not known.
@@ -356,7 +356,7 @@ class Host(object):
         path, lines = self.log_lines(filename, offset or 0)
         if offset is None:
             lines = recent(lines, since) if self._logged(path) >= since else []
-        lines = telling_start(lines)
+        lines = last_failed_start(lines)
         reason = find_reason(lines)
         if reason and reason.startswith('chdir(): '):
             # 2.0.7 does not say where to
@@ -370,7 +370,7 @@ class Host(object):
             # another application may write lines to the journal, too, and for systemd they come from the same unit
             command += ['_UID=%d' % one for one in sorted(set([0, user]))]
         rc, out, dummy = self.supervisor.run_command(command)
-        # what _unit_verbs.why() has said is there, too
+        # what _unit_verbs.explain_exit() has said is there, too
         journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
@@ -384,7 +384,7 @@ class Host(object):
             return 'journalctl -u %s' % unit, journal, find_reason(journal)
         if dying and self._logged(path) > max(since - THROTTLE, time.time() - (_processes.age(self.supervisor.pid) or 0)):
             # its log tells, if this Emperor's vassals wrote it
-            former = telling_start(recent(self.log_lines(filename)[1], since - THROTTLE))
+            former = last_failed_start(recent(self.log_lines(filename)[1], since - THROTTLE))
             if find_reason(former):
                 return path, former, find_reason(former)
         if journal and not lines:

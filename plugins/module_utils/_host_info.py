@@ -21,7 +21,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find
 from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, find_texts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SYSTEMCTL, find_host, layout_spec
-from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import OTHER_EMPEROR, OTHERS, blocks, bounded
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import DEBIAN_EMPEROR, OTHERS, blocks, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR, supervises
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 
@@ -35,7 +35,7 @@ NGINX_OWN = 'uwsgi-vassals.conf'
 # What the Emperor reads when it starts, and the directory that systemd makes for it then.
 EMPEROR_FILES = [EMPEROR, '/etc/uwsgi/emperor.ini']
 EMPEROR_DIR = '/run/uwsgi-emperor'
-UNITS = ['uwsgi.service', 'uwsgi-vassals.service', OTHER_EMPEROR]
+UNITS = ['uwsgi.service', 'uwsgi-vassals.service', DEBIAN_EMPEROR]
 PROPERTIES = ['Id', 'LoadState', 'FragmentPath', 'ActiveState', 'MainPID', 'NeedDaemonReload', 'UnitFileState', 'ControlGroup']
 
 

@@ -70,7 +70,7 @@ class Job(object):
         self.deadline = 0.0
         self.pid = situation.pid  # as it was seen last
         self.born = False  # whether it was started since
-        self.to_forgive = False  # whether the supervisor is to clear its failures
+        self.to_clear = False  # whether the supervisor is to clear its failures
         self._ending = Ending(self)
         self._reload = Reload(self)
         self._coming_up = ComingUp(self)
@@ -254,7 +254,7 @@ class Ending(object):
         if gone:
             host.files.refuse_unlink(job.filename)
         if host.masterless(job.filename):
-            host.hang_up(job.filename, pid)  # that ends it, and it hears nothing of its Emperor
+            host.send_hangup(job.filename, pid)  # that ends it, and it hears nothing of its Emperor
         elif (not job.before.workers or view.newborn(job.filename)) and not host.asleep(job.filename, pid):
             # No workers yet, or workers that load the application themselves (lazy-apps), so no requests to finish. A master this young
             # ignores SIGTERM and may miss other signals.
@@ -262,12 +262,12 @@ class Ending(object):
             self.asked = 'newborn'
             return
         elif host.configurations.options(job.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
-            host.supervisor.finish(job.filename, pid, again=not gone)
+            host.supervisor.stop_gracefully(job.filename, pid, again=not gone)
         elif not wait or job.restores:
             self._end(host, pid)
         elif not (gone and host.supervisor.graceful):
             # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
-            host.hang_up(job.filename, pid)
+            host.send_hangup(job.filename, pid)
             self.asked = 'draining'
             return
         self.asked = 'signal'
@@ -319,7 +319,7 @@ class Reload(object):
         elif job.method == 'chain':
             self._chain(host, pid)
             return
-        host.hang_up(job.filename, pid)
+        host.send_hangup(job.filename, pid)
         if job.method == 'brutal':
             host.supervisor.signal_workers(pid, job.before.workers, signal.SIGKILL)
 
@@ -379,7 +379,7 @@ class ComingUp(object):
         elif job.plan.mode == 'reload' and pid == job.before.pid and job.old_workers(pid):
             job.seen = 'workers of process %d have not ended their work yet' % pid
         elif self._current(host, view) and self._accepts(host, view, now, pid):
-            missing = job.plan.mode and host.defect(job.filename, job.log_offset)
+            missing = job.plan.mode and host.missing_application(job.filename, job.log_offset)
             if missing:
                 job.fail('it accepts requests, but by its log has not loaded its application: %s' % missing)
             else:
@@ -396,7 +396,7 @@ class ComingUp(object):
             self._on_demand_at = now + PROBE_AGAIN
             job.seen = host.supervisor.knock(view.waiting[job.filename]) or 'the Emperor has not started it yet'
         if not self.forgiven and host.supervisor.throttled(job.filename, view):
-            self.forgiven = job.to_forgive = True
+            self.forgiven = job.to_clear = True
 
     def _current(self, host, view):
         """Whether the Emperor has seen the file as it is now: otherwise a reload is still to come."""
@@ -416,7 +416,7 @@ class ComingUp(object):
             # nothing that a connection came to would count
             return accepts(told, asleep, UNASKED, None)
         if self._connection is None or self._connection.problem and now >= self._connect_at:
-            self._connection = host.converse(job.filename, pid)
+            self._connection = host.connect(job.filename, pid)
             # each connection takes a place in the queue of whoever listens there
             self._connect_at = now + PROBE_AGAIN if self._connection and self._connection.foreign else now
         if self._connection is not None:
@@ -440,7 +440,7 @@ class ComingUp(object):
             job.seen = self._verdict or job.seen
             if now < self._request_at:
                 return False
-            self._request = host.converse(job.filename, pid, job.probe.request())
+            self._request = host.connect(job.filename, pid, job.probe.request())
             self._request_at = now + PROBE_AGAIN
             if self._request is None:
                 job.seen = 'it names no socket that speaks the uwsgi protocol, so its probe can not be sent'

@@ -76,7 +76,7 @@ def _find(lines):
     return (found[-1], bool(causes)) if found else (None, False)
 
 
-def find_defect(lines, has_application):
+def find_missing_application(lines, has_application):
     """What a log says of a vassal that accepts requests but has not loaded its application, None where all is well.
 
     uWSGI goes on without its application unless need-app is set, and answers every request with an error.
@@ -98,7 +98,7 @@ def starts(lines):
     return result
 
 
-def telling_start(lines):
+def last_failed_start(lines):
     """The lines of the last start that tells why it failed, or of the last one: a crash loop's may only have begun.
 
     A start without a cause, and of which uWSGI has not said how it operates, may be none: an application that failed can forge the

@@ -99,7 +99,7 @@ def holders(path):
     return sorted(found)
 
 
-class Conversation(object):
+class Connection(object):
     """One connection to a vassal, taken on by poll() without ever waiting.
 
     With a message, it is sent and what comes back is kept. Without one the connection is closed for writing at once: a

@@ -14,14 +14,14 @@ import os
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import Configurations
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Conversation
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTENSIONS, VassalError
 
 # The units of Debian's packages that may serve an application, too: one Emperor for all, or a service and a socket for each.
-OTHER_EMPEROR = 'uwsgi-emperor.service'
-OTHERS = [OTHER_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
-OTHER_VASSALS = '/etc/uwsgi-emperor/vassals'
+DEBIAN_EMPEROR = 'uwsgi-emperor.service'
+OTHERS = [DEBIAN_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
+DEBIAN_VASSALS = '/etc/uwsgi-emperor/vassals'
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 _TIMED_OUT = (124, 137, -9)
 
@@ -123,13 +123,13 @@ class Supervisor(object):
             self.why_down = 'systemd does not answer (%s)' % (err.strip() or 'systemctl ended with %d' % rc)
         return shown[0]
 
-    def refuse_twin(self, name):
+    def refuse_if_served(self, name):
         """Raises VassalError, with the remedy, if one of Debian's own units serves an application of this name already."""
         units = [unit for unit in ('uwsgi-app@%s.socket' % name, 'uwsgi-app@%s.service' % name) if unit in self._others]
         if units:
             found = 'it is served by %s; stop that first: systemctl disable --now %s' % (' and '.join(units), ' '.join(units))
-        elif OTHER_EMPEROR in self._others and any(os.path.exists('%s/%s%s' % (OTHER_VASSALS, name, ending)) for ending in EXTENSIONS):
-            found = 'it is a vassal of %s; the playbook uwsgi.emperor.migrate takes it over' % OTHER_EMPEROR
+        elif DEBIAN_EMPEROR in self._others and any(os.path.exists('%s/%s%s' % (DEBIAN_VASSALS, name, ending)) for ending in EXTENSIONS):
+            found = 'it is a vassal of %s; the playbook uwsgi.emperor.migrate takes it over' % DEBIAN_EMPEROR
         else:
             return
         raise VassalError('%s: %s. It would run twice; nothing was changed.' % (name, found))
@@ -141,7 +141,7 @@ class Supervisor(object):
         """The files that a vassal reads beside its own, as uWSGI's arguments in pairs."""
         return [('--include', self.defaults)] if os.path.exists(self.defaults) else []
 
-    def look(self, wake=True):
+    def snapshot(self, wake=True):
         """A Snapshot. With `wake`, a supervisor that looks at its directory now and then does so now."""
         raise NotImplementedError
 
@@ -153,18 +153,18 @@ class Supervisor(object):
         """Whether a vassal's next start may be delayed because it has failed before."""
         return False
 
-    def forgive(self):
+    def clear_blacklist(self):
         """Clears such failures."""
 
     def start(self, filename):
         """Has a vassal started that is linked."""
 
-    def finish(self, filename, pid, again):
+    def stop_gracefully(self, filename, pid, again):
         """Has a vassal end once its requests have. again: whether it is linked, and to be started again."""
         raise NotImplementedError
 
     def end(self, filename, pid, again):
-        """Has a vassal end at once, one that starts, too. again: as finish() has it."""
+        """Has a vassal end at once, one that starts, too. again: as stop_gracefully() has it."""
         raise NotImplementedError
 
     def linked(self, filename):
@@ -217,7 +217,7 @@ class Supervisor(object):
 
     def knock(self, address):
         """Connects to a socket which the parent itself holds for a vassal, and says nothing; returns what stood in the way, or None."""
-        conversation = Conversation(address, (self.pid,))
-        conversation.poll()
-        conversation.close()
-        return conversation.problem
+        connection = Connection(address, (self.pid,))
+        connection.poll()
+        connection.close()
+        return connection.problem

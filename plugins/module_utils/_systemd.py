@@ -121,13 +121,13 @@ class Systemd(Supervisor):
         else:
             self.pid = 1
 
-    def refuse_twin(self, name):
-        super(Systemd, self).refuse_twin(name)
+    def refuse_if_served(self, name):
+        super(Systemd, self).refuse_if_served(name)
         if '\\' in unit_of(name):
             # the units' specifiers would not give the name back
             raise VassalError('%s: under systemd a name consists of letters, digits and _ . @ -. Rename its file; nothing was changed.' % to_native(name))
 
-    def look(self, wake=True):
+    def snapshot(self, wake=True):
         if not self.pid:
             return Snapshot({}, None, {})
         self.wake()
@@ -164,7 +164,7 @@ class Systemd(Supervisor):
     def start(self, filename):
         self.order(filename, 'reset-failed', 'start')
 
-    def finish(self, filename, pid, again):
+    def stop_gracefully(self, filename, pid, again):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
@@ -181,7 +181,7 @@ class Systemd(Supervisor):
     def end(self, filename, pid, again):
         # one that is unlinked was ordered to stop with that
         if again:
-            self.finish(filename, pid, again)
+            self.stop_gracefully(filename, pid, again)
 
     def linked(self, filename):
         self.order(filename, 'enable')

@@ -6,7 +6,7 @@
 
 """What systemd's units call for one application or the Emperor: systemctl's verbs, and what comes before and after them.
 
-What systemctl asks for is done by verb(), which the unit calls. The role installs this with what it imports as one program.
+What systemctl asks for is done by run_verb(), which the unit calls. The role installs this with what it imports as one program.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -120,12 +120,12 @@ def asked_again(name, sleep=time.sleep):
 def reactivate(name):
     """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
     host = find_host(_units.run_command, _units.DEFAULTS)
-    if host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.look())[0].accepting:
+    if host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.snapshot())[0].accepting:
         _units.mark(name, True)
         _units.run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
 
 
-def verb(word, instance):
+def run_verb(word, instance):
     """Does what a unit is asked for: start, stop or reload. Returns the exit code.
 
     A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced. What systemd was
@@ -229,7 +229,7 @@ def carry_out(name, state, watched, told):
 
 
 def plan(host, name, state, watched=False):
-    situation = host.situations([name], host.supervisor.look())[0]
+    situation = host.situations([name], host.supervisor.snapshot())[0]
     if isinstance(host.supervisor, Systemd):
         # its links are for enable and disable alone
         if not situation.pid:
@@ -254,17 +254,17 @@ def plan(host, name, state, watched=False):
     result = Job(situation, make_plan(situation, state))
     result.plan = settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
-        host.supervisor.refuse_twin(name)
+        host.supervisor.refuse_if_served(name)
     return result
 
 
-def why(instance):
+def explain_exit(instance):
     """Says of an application that systemd runs why it died. Returns the exit code."""
     name = check_name(name_of(instance))
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='systemd'))
     filename = host.files.enabled().get(name) or host.files.available().get(name)
     if filename:
-        where, lines, reason = host.story(filename, int(host.supervisor.begun(filename)), None)
+        where, lines, reason = host.explain_failure(filename, int(host.supervisor.begun(filename)), None)
         for line in lines[-12:]:
             # so that none is taken for what the unit says itself
             _units.say('  ' + line)
@@ -273,7 +273,7 @@ def why(instance):
     return 0
 
 
-def calm():
+def wait_for_starts():
     """Waits until no vassal starts, at most START seconds: before the Emperor is stopped. Returns the exit code.
 
     One that is told to end while it starts does so once it has started; its workers, in their first instants, may miss it, and the
@@ -282,7 +282,7 @@ def calm():
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='emperor'))
     end = _processes.monotonic() + START
     while _processes.monotonic() < end:
-        view = host.supervisor.look()
+        view = host.supervisor.snapshot()
         if not any(starting(pid) for filename, pid in view.pids.items() if filename not in view.blacklist):
             break
         time.sleep(0.1)
@@ -304,11 +304,11 @@ def main(arguments):
     word, instances = (list(arguments) + [None])[0], arguments[1:]
     try:
         if word in ('watch', 'calm') and not instances:
-            return dict(watch=watch, calm=calm)[word]()
+            return dict(watch=watch, calm=wait_for_starts)[word]()
         if word == 'why' and len(instances) == 1:
-            return why(*instances)
+            return explain_exit(*instances)
         if word in STATES and len(instances) == 1:
-            return verb(word, *instances)
+            return run_verb(word, *instances)
         if word == 'hand-over' and instances[:1] in (['emperor'], ['systemd']):
             given = list(instances[1:])
             units = given[: given.index('--')] if '--' in given else given

@@ -23,9 +23,9 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import b
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import FORGOTTEN, MARKS, name_of, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 
-# The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how long it holds, in seconds.
+# The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how many seconds that holds.
 ASKED = '.asked'
-SOON = 10
+ASKED_FOR = 10
 # The ending of what says that a verb has left a vassal without both of its links, so that these agree.
 OFF = '.off'
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
@@ -89,7 +89,7 @@ def asked(name, last=True):
     age = time.time() - os.stat(path).st_mtime
     if last:
         os.unlink(path)
-    return age < SOON
+    return age < ASKED_FOR
 
 
 def switch_off(name):

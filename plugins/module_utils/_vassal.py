@@ -183,7 +183,7 @@ class Situation(object):
     def enabled(self):
         return self.link in ('right', 'file', 'elsewhere', 'wrong')
 
-    def brief(self):
+    def summary(self):
         return dict(enabled=self.enabled, running=self.pid is not None, accepting=self.accepting, pid=self.pid)
 
 

@@ -37,17 +37,17 @@ AGREED = '/var/lib/uwsgi-emperor/enabled'
 
 # All times are in seconds.
 TICK = 1.0
-# So long a run of the module may take.
-LONG = 3600
-# A vassal that is on the Emperor's blacklist counts as up again once it lived so long.
+# The longest that a run of the module is waited for.
+RUN_TIMEOUT = 3600
+# A vassal that is on the Emperor's blacklist counts as up again once it has lived this long.
 STEADY = 3.0
-# So many looks in a row have to find a vassal down: one that is restarted is down for a moment.
-LOOKS = 2
-# While a run of the module is at work, systemd is told of what came up, and of what went, only at each such look.
-RISES = 30
-FALLS = 4
-# systemd is asked again after so many looks at least.
-RARELY = 5
+# How many snapshots in a row have to find a vassal down: one that is restarted is down for a moment.
+DOWN_AFTER = 2
+# While a run of the module is at work, systemd is told of what came up, and of what went, only each time after this many snapshots.
+RISES_EVERY = 30
+FALLS_EVERY = 4
+# systemd is asked again after this many snapshots at least.
+ASK_EVERY = 5
 BUSY = ('activating', 'deactivating', 'reloading')
 # Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
 MASKS = ('/etc/systemd/system', '/run/systemd/system')
@@ -147,7 +147,7 @@ class Watcher(object):
 
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
-        view = self.host.supervisor.look()
+        view = self.host.supervisor.snapshot()
         files = self._files = self.host.files.enabled()
         linked = set(files)
         up, crashing = set(), set()
@@ -159,7 +159,7 @@ class Watcher(object):
             elif listed:
                 crashing.add(name)
         self._down_for = dict((name, self._down_for.get(name, 0) + 1) for name in linked - up)
-        down = set(name for name, looks in self._down_for.items() if looks >= LOOKS)
+        down = set(name for name, looks in self._down_for.items() if looks >= DOWN_AFTER)
         return linked, up, down, crashing & down
 
     def _accepts(self, view, filename, pid):
@@ -184,7 +184,7 @@ class Watcher(object):
         enabled = set(name_of(unit) for unit in _units.entries(_units.WANTS))
         links = dict((name, self._links(name)) for name in linked | enabled)
         found = linked, enabled, up, down, crashing, links
-        if found == self._settled and self._ticks % RARELY and not off:
+        if found == self._settled and self._ticks % ASK_EVERY and not off:
             return
         states = self.states()
         states.update((name, 'deactivating') for name, process in self._ends.items() if process.poll() is None)
@@ -197,7 +197,7 @@ class Watcher(object):
         self._busy_for = self._busy_for + 1 if busy else 0
         renewed = set(name for name in links if _renewed(self.agreed.get(name), links[name]))
         acts, names = decide(
-            linked, enabled, set(self.agreed), up, down, crashing, states, self._busy_for % RISES == 0, self._busy_for % FALLS == 0, renewed
+            linked, enabled, set(self.agreed), up, down, crashing, states, self._busy_for % RISES_EVERY == 0, self._busy_for % FALLS_EVERY == 0, renewed
         )
         self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         agreed = {}
@@ -289,7 +289,7 @@ class Watcher(object):
 def settle(host):
     """Has links and the units of systemd agree."""
     # a run of the module makes the one after the other
-    lock = host.files.lock(LONG)
+    lock = host.files.lock(RUN_TIMEOUT)
     try:
         acts, agreed = unsettled(host)
         linked, available = host.files.enabled(), host.files.available()

@@ -296,7 +296,7 @@ class Migration(object):
             )
         settings = dict(settings)
         directory = settings.get('emperor', '/etc/uwsgi-emperor/vassals').rstrip('/')
-        pids = self._emperor(RIVAL, directory, directory).look().pids
+        pids = self._emperor(RIVAL, directory, directory).snapshot().pids
         taken = set(one['name'] for one in self.applications)
         for entry in sorted(os.listdir(directory)):
             path = '%s/%s' % (directory, entry)

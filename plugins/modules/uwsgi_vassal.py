@@ -305,7 +305,7 @@ HIDDEN = 'VALUE_SPECIFIED_IN_NO_LOG_PARAMETER'
 
 
 def predict(situation, plan):
-    """What check mode says of the time after: the same as `brief`, with the PID unknown where it would change."""
+    """What check mode says of the time after: the same as `summary`, with the PID unknown where it would change."""
     if plan.wants_gone:
         return dict(enabled=False, running=False, accepting=False, pid=None)
     return dict(enabled=True, running=True, accepting=True, pid=situation.pid if plan.mode in (None, 'reload') else None)
@@ -436,7 +436,7 @@ def agrees(job):
 
 def carry_out(module, params, host, wanted, jobs):
     """The result; `jobs`, an empty list, gets one for each vassal."""
-    view = host.supervisor.look()
+    view = host.supervisor.snapshot()
     for wish, situation in zip(wanted, host.situations([wish.name for wish in wanted], view)):
         if wish.from_config and wish.text is not None and situation.extension != '.ini':
             raise VassalError(
@@ -462,7 +462,7 @@ def carry_out(module, params, host, wanted, jobs):
         env = to_bytes(_environment.render(wish.env)) if wish.env else None
         jobs.append(Job(situation, plan, wish.text, wish.probe, params['method'], env=env))
         if plan.mode == 'start':
-            host.supervisor.refuse_twin(wish.name)
+            host.supervisor.refuse_if_served(wish.name)
         acts = params['wait'] and plan.wants_up or not module.check_mode and wish.state in ('reloaded', 'restarted')
         if acts and not host.supervisor.pid:
             raise VassalError('%s: %s: %s. Nothing was changed.' % (wish.name, host.supervisor.down, host.supervisor.why_down))
@@ -490,8 +490,8 @@ def carry_out(module, params, host, wanted, jobs):
         actions = job.actions
         entry = dict(
             name=to_native(job.name),
-            before=job.before.brief(),
-            after=job.before.brief() if not job.after and job.failure else job.after.brief() if job.after else predict(job.before, job.plan),
+            before=job.before.summary(),
+            after=job.before.summary() if not job.after and job.failure else job.after.summary() if job.after else predict(job.before, job.plan),
             actions=actions,
             changed=job.plan.changed,
             elapsed=round(job.elapsed, 3),

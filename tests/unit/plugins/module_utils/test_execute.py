@@ -13,14 +13,14 @@ from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _execute, _job, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
-from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Conversation
+from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import Probe
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
 
 
-class FakeConversation(object):
+class FakeConnection(object):
     """A connection to a vassal that takes it, or has a problem; its answer is a status."""
 
     address = '/run/uwsgi/a.socket'
@@ -37,7 +37,7 @@ class FakeConversation(object):
         self.over = self.taken() or bool(self.problem)
         return self.over
 
-    state = Conversation.state
+    state = Connection.state
 
     def close(self):
         """As a connection."""
@@ -85,10 +85,10 @@ class FakeHost(object):
     def start(self, filename):
         """As an Emperor does."""
 
-    def finish(self, filename, pid, again):
+    def stop_gracefully(self, filename, pid, again):
         self.signal_vassal(pid, signal.SIGTERM)
 
-    def look(self):
+    def snapshot(self):
         self.looks.append(self.now)
         pid = self.present()[0]
         pids = dict(('b%d.ini' % number, 100 + number) for number in range(self.others) if number < self.now)
@@ -108,15 +108,15 @@ class FakeHost(object):
         self.did.append(('knock', address))
         self.life = [(0, (None, [], False)), (self.now + 0.2, (20, [21], True))]
 
-    def converse(self, filename, pid, message=None):
+    def connect(self, filename, pid, message=None):
         if message is None:
             self.knocks += 1
-            return FakeConversation(lambda: self.present()[2], self.problem, connected=self.connected)
+            return FakeConnection(lambda: self.present()[2], self.problem, connected=self.connected)
         if message == PING:
             self.did.append('ping')
-            return FakeConversation(lambda: self.now >= self.pong)
+            return FakeConnection(lambda: self.now >= self.pong)
         self.did.append('probe')
-        return FakeConversation(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
+        return FakeConnection(lambda: True, status=self.statuses.pop(0) if self.statuses else 500)
 
     def situations(self, names, view):
         pid, workers, accepting = self.present()
@@ -137,7 +137,7 @@ class FakeHost(object):
     def disguised(self, pid):
         return self.masked
 
-    def hang_up(self, filename, pid):
+    def send_hangup(self, filename, pid):
         self.did.append((pid, signal.SIGHUP))
 
     def signal_workers(self, pid, workers, number):
@@ -159,7 +159,7 @@ class FakeHost(object):
     def mtime(self, filename):
         return self._mtime
 
-    def defect(self, filename, offset):
+    def missing_application(self, filename, offset):
         return self.flaw
 
     def log_size(self, filename):
@@ -167,7 +167,7 @@ class FakeHost(object):
 
     throttled = Emperor.__dict__['throttled']
 
-    def forgive(self):
+    def clear_blacklist(self):
         self.did.append('forgive')
 
     def link(self, filename):
@@ -246,7 +246,7 @@ def test_a_vassal_whose_emperor_dies_is_not_taken_for_dying(processes, state):
     # its Emperor dies three times, and is away for longer than one delays a vassal
     gone = (None, [], False)
     host = FakeHost([(0, (10, [11], True)), (1, gone), (6, (20, [], False)), (7, gone), (8, (30, [], False)), (9, gone), (10, (40, [41], True))])
-    look = host.look
+    look = host.snapshot
 
     def orphaned():
         view = look()
@@ -254,7 +254,7 @@ def test_a_vassal_whose_emperor_dies_is_not_taken_for_dying(processes, state):
         view.lost = view.emperor is None
         return view
 
-    host.look = orphaned
+    host.snapshot = orphaned
     situation = Situation('a', **UP) if state != 'enabled' else Situation('a', text=TEXT)
     if state == 'enabled':
         host.life[0] = (0, (None, [], False))
@@ -282,7 +282,7 @@ def test_a_vassal_that_the_emperor_starts_on_demand_is_asked_for_once(processes)
 def test_a_vassal_that_was_throttled_before_is_forgiven_and_given_its_time(processes):
     host = FakeHost([(0, (None, [], False)), (1, (10, [11], True))])
     entries = {'accepting': 1, 'last_mod': 1}
-    host.look = lambda: Snapshot({'a.ini': 10}, {'a.ini': entries}, {}) if 'forgive' in host.did and host.now >= 1 else Snapshot({}, {}, {'a.ini': 7})
+    host.snapshot = lambda: Snapshot({'a.ini': 10}, {'a.ini': entries}, {}) if 'forgive' in host.did and host.now >= 1 else Snapshot({}, {}, {'a.ini': 7})
     job = run(host, processes, Situation('a', text=TEXT, link='right'), 'enabled')
     assert job.failure is None
     assert host.did == ['forgive']
@@ -301,12 +301,12 @@ def test_a_vassal_that_has_answered_nothing_is_spared_before_its_end(processes, 
     ):
         host = FakeHost(life, hook_master_start=GRACEFUL)
         host.pong = pong
-        look = host.look
+        look = host.snapshot
 
         def with_list(host=host, look=look, entries=entries, cleared=cleared):
             return Snapshot(look().pids, entries, {} if cleared and 'forgive' in host.did else {'a.ini': 0})
 
-        host.look = with_list
+        host.snapshot = with_list
         job = run(host, processes, Situation('a', **UP), state)
         assert job.failure is None and job.elapsed < 1.5
         assert host.did[: len(did) + 1] == did + [(10, signal.SIGTERM)]
@@ -542,7 +542,7 @@ class Storyteller(object):
 
     dying = None
 
-    def story(self, filename, since, offset=0, dying=False):
+    def explain_failure(self, filename, since, offset=0, dying=False):
         self.dying = dying
         return '/var/log/uwsgi/a.log', [to_native(u'Gr\xfc\xdfe'), 'a: all is well.'], 'a: all is well.'
 
@@ -571,8 +571,8 @@ def test_only_of_what_was_not_started_an_older_failure_is_told(processes):
     assert not told(host, processes, 'restarted', link='right', pid=10)
     # it dies between two looks, and the Emperor counts that
     host = FakeHost([(0, (None, [], False))])
-    look = host.look
-    host.look = lambda: Snapshot(look().pids, None, {'a.ini': int(host.now)})
+    look = host.snapshot
+    host.snapshot = lambda: Snapshot(look().pids, None, {'a.ini': int(host.now)})
     assert not told(host, processes, link='right')
 
 

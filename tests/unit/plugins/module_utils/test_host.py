@@ -37,7 +37,7 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     host = make_host(lambda argv: (0, '\n'.join(JOURNAL), ''))
     host.identity = lambda filename: (None, None)
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
-    assert host.story('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
+    assert host.explain_failure('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
 
 
 def teller(tmp_path, lines, age):
@@ -57,32 +57,32 @@ def test_of_an_older_failure_only_what_is_dying_already_is_told(tmp_path, monkey
     lines = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 10), 'RuntimeError: old']
     host, size = teller(tmp_path, lines, 8), len(lines[0]) + len(lines[1]) + 2
     now = time.time()
-    assert host.story('a.ini', now, size)[1:] == ([], None)
-    assert host.story('a.ini', now, size, dying=True)[2] == 'RuntimeError: old'
+    assert host.explain_failure('a.ini', now, size)[1:] == ([], None)
+    assert host.explain_failure('a.ini', now, size, dying=True)[2] == 'RuntimeError: old'
     # an older one still, before a start that went well; and one after which the Emperor would have started it again
-    assert host.story('a.ini', now + 300, size, dying=True)[2] is None
+    assert host.explain_failure('a.ini', now + 300, size, dying=True)[2] is None
     lines[:0] = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - 1000), 'RuntimeError: older']
     lines[-1] = 'all is well'
-    assert teller(tmp_path, lines, 8).story('a.ini', now, sum(map(len, lines)) + len(lines), dying=True)[2] is None
+    assert teller(tmp_path, lines, 8).explain_failure('a.ini', now, sum(map(len, lines)) + len(lines), dying=True)[2] is None
     monkeypatch.setattr(_processes, 'age', lambda pid: 5)
-    assert host.story('a.ini', now, size, dying=True)[2] is None
+    assert host.explain_failure('a.ini', now, size, dying=True)[2] is None
 
 
 def test_without_an_offset_what_was_written_since_is_told(tmp_path):
     lines = ['*** Starting uWSGI 2.0.28 (64bit) on [%s] ***' % time.ctime(time.time() - age) for age in (100, 10)]
     lines.insert(1, 'RuntimeError: old')
     host = teller(tmp_path, lines, 0)
-    assert host.story('a.ini', time.time() - 200, None)[2] == 'RuntimeError: old'
-    assert host.story('a.ini', time.time() - 50, None)[1:] == (lines[2:], None)
+    assert host.explain_failure('a.ini', time.time() - 200, None)[2] == 'RuntimeError: old'
+    assert host.explain_failure('a.ini', time.time() - 50, None)[1:] == (lines[2:], None)
     # the new start has not opened its log
-    assert host.story('a.ini', time.time() + 50, None)[1:] == ([], None)
+    assert host.explain_failure('a.ini', time.time() + 50, None)[1:] == ([], None)
 
 
 def test_what_the_journal_says_is_shown_as_data(tmp_path):
     host = teller(tmp_path, [], 0)
     said = JOURNAL[0] + '\nRuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n'
     host.supervisor.run_command = lambda argv: (0, said, '')
-    assert host.story('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
+    assert host.explain_failure('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
 
 
 def test_of_the_journal_only_what_root_and_the_applications_user_said_counts(tmp_path):
@@ -90,7 +90,7 @@ def test_of_the_journal_only_what_root_and_the_applications_user_said_counts(tmp
     host.identity = lambda filename: (1000, 1000)
     asked = []
     host.supervisor.run_command = lambda argv: asked.append(argv) or (0, '', '')
-    host.story('a.ini', time.time())
+    host.explain_failure('a.ini', time.time())
     assert asked[0][-4:] == ['-u', 'uwsgi.service', '_UID=0', '_UID=1000']
 
 

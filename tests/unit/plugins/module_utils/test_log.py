@@ -14,13 +14,13 @@ import pytest
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
     complaints,
-    find_defect,
+    find_missing_application,
     find_reason,
     last_start,
     read_lines,
     recent,
     starts,
-    telling_start,
+    last_failed_start,
 )
 
 UNABLE = "unable to load app 0 (mountpoint='') (callable not found or import error)"
@@ -60,18 +60,18 @@ def test_a_log_is_taken_apart_by_starts():
 
 def test_a_crash_loop_is_told_by_the_last_start_that_failed_already():
     failed = [START, 'user nosuch not found.']
-    assert telling_start(['old'] + failed + [START, 'mapped 9 bytes']) == failed
-    assert telling_start(failed + [START, 'all is well']) == failed
-    assert telling_start(['old', START, 'all is well']) == [START, 'all is well']
-    assert telling_start([]) == []
+    assert last_failed_start(['old'] + failed + [START, 'mapped 9 bytes']) == failed
+    assert last_failed_start(failed + [START, 'all is well']) == failed
+    assert last_failed_start(['old', START, 'all is well']) == [START, 'all is well']
+    assert last_failed_start([]) == []
 
 
 def test_an_open_socket_without_an_application_is_seen():
-    assert find_defect(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
+    assert find_missing_application(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
     going_on = ['*** no app loaded. going in full dynamic mode ***']
-    assert find_defect(going_on, True)
-    assert not find_defect(going_on, False)
-    assert not find_defect(['WSGI app 0 ready in 0 seconds'], True)
+    assert find_missing_application(going_on, True)
+    assert not find_missing_application(going_on, False)
+    assert not find_missing_application(['WSGI app 0 ready in 0 seconds'], True)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_the_last_cause_is_the_reason(lines, reason):
 def test_a_line_that_is_none_of_uwsgis_starts_nothing(line):
     lines = [START, 'RuntimeError: real', line, UNABLE, OVER]
     assert starts(lines) == [[], lines]
-    assert telling_start(lines) == lines
+    assert last_failed_start(lines) == lines
 
 
 @pytest.mark.parametrize('stamp', ['', '2026-11-24 01:53:07 - ', 'Tue Nov  3 01:53:07 2026 - '])
@@ -125,18 +125,18 @@ def test_each_start_of_uwsgi_is_seen(stamp):
 
 def test_a_forged_start_does_not_hide_why_the_real_one_failed():
     real = [START, MODE, 'RuntimeError: real', UNABLE, OVER]
-    assert telling_start(real + [START]) == real
+    assert last_failed_start(real + [START]) == real
     for end in [UNABLE, OVER], [OVER], ['invalid']:
-        assert find_reason(telling_start(real[:3] + [START] + end)) == 'RuntimeError: real'
+        assert find_reason(last_failed_start(real[:3] + [START] + end)) == 'RuntimeError: real'
     # a real one that says so little is told, after another, too
     again = [START, MODE, UNABLE, OVER]
-    assert telling_start(real + again) == again
-    assert telling_start([START, UNABLE]) == [START, UNABLE]
+    assert last_failed_start(real + again) == again
+    assert last_failed_start([START, UNABLE]) == [START, UNABLE]
 
 
 def test_a_forged_start_does_not_hide_that_the_application_is_missing():
     lines = [START, MODE, UNABLE, START, 'all is well']
-    assert find_defect(last_start(lines), True) == UNABLE
+    assert find_missing_application(last_start(lines), True) == UNABLE
     assert last_start(lines + [START, MODE, 'WSGI app 0 ready in 0 seconds']) == [START, MODE, 'WSGI app 0 ready in 0 seconds']
     assert last_start(['old', START, 'a']) == [START, 'a']
     assert last_start([]) == []

@@ -104,9 +104,9 @@ def test_stats_that_are_no_document_are_none(served, text):
     ],
 )
 def test_a_status_has_three_digits(answer, status):
-    conversation = object.__new__(_sockets.Conversation)
-    conversation.answer = answer
-    assert conversation.status == status
+    connection = object.__new__(_sockets.Connection)
+    connection.answer = answer
+    assert connection.status == status
 
 
 def test_who_holds_a_socket_is_found_by_its_path(tmp_path):

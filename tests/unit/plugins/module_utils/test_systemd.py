@@ -61,13 +61,13 @@ def test_systemd_is_asked_once_for_many_vassals_and_enabled_before_started(layou
         host.link(filename)
         host.supervisor.start(filename)
     assert systemctl.asked == []
-    host.supervisor.look()
-    host.supervisor.look()
+    host.supervisor.snapshot()
+    host.supervisor.snapshot()
     both = 'uwsgi@a.service uwsgi@b.service'
     assert systemctl.asked == ['-q enable --no-reload ' + both, '-q reset-failed ' + both, '-q start --no-block ' + both]
     del systemctl.asked[:]
     host.unlink('a.ini')
-    host.supervisor.finish('b.yml', 7, again=True)
+    host.supervisor.stop_gracefully('b.yml', 7, again=True)
     host.supervisor.wake()
     assert systemctl.asked == [
         '-q disable --no-reload uwsgi@a.service',
@@ -97,7 +97,7 @@ def test_a_socket_of_another_user_is_opened_anew_with_a_restart(layout, tmp_path
     host.supervisor.knock = lambda address: None
     monkeypatch.setattr(_systemd, 'usual_socket', lambda filename: str(tmp_path))
     monkeypatch.setattr(host.configurations, 'identity', lambda filename: (uid, None))
-    host.supervisor.finish('a.ini', 7, again=True)
+    host.supervisor.stop_gracefully('a.ini', 7, again=True)
     host.supervisor.wake()
     assert systemctl.asked[-1].split()[3:] == ['uwsgi@a.service'] + ['uwsgi@a.socket'] * other
 
@@ -117,7 +117,7 @@ def test_a_systemctl_that_hangs_is_told_after_the_tasks_timeout(layout):
     host.supervisor.run_command = bounded(hangs, 5)
     host.supervisor.start('a.ini')
     with pytest.raises(VassalError, match='systemctl -q reset-failed uwsgi@a.service did not end within 5 s'):
-        host.supervisor.look()
+        host.supervisor.snapshot()
 
 
 def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
     ]
     monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
     host = systemd(layout, Systemctl(units='\n'.join(units)))
-    view = host.supervisor.look()
+    view = host.supervisor.snapshot()
     # what is no child of systemd is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}
     assert [host.supervisor.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
@@ -149,7 +149,7 @@ def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enable
     if wanted:
         link(layout, 'wants', 'uwsgi@a.service')
     host = systemd(layout, Systemctl())
-    found = host.situations(['a'], host.supervisor.look())[0]
+    found = host.situations(['a'], host.supervisor.snapshot())[0]
     assert found.enabled is enabled
     assert list(make_plan(found, 'disabled').actions) == disabling
     assert list(make_plan(found, 'enabled').actions) == ([] if enabled else ['link']) + ['start']
@@ -157,7 +157,7 @@ def test_enabled_takes_both_the_link_and_the_unit(layout, linked, wanted, enable
 
 def test_what_systemd_goes_on_to_start_is_stopped_though_it_is_not_enabled(layout):
     host = systemd(layout, Systemctl(units='Id=uwsgi@a.service\nMainPID=0\nActiveState=activating\n\nId=uwsgi@b.service\nMainPID=0\nActiveState=failed\n'))
-    found = host.situations(['a', 'b'], host.supervisor.look())
+    found = host.situations(['a', 'b'], host.supervisor.snapshot())
     assert [list(make_plan(one, 'disabled').actions) for one in found] == [['unlink'], []]
     assert [one.enabled for one in found] == [False, False]
 
@@ -166,12 +166,12 @@ def test_without_its_units_it_says_what_to_do(layout):
     os.unlink(_systemd.SOCKET)
     host = systemd(layout, Systemctl())
     assert not host.supervisor.pid and 'emperor_supervisor: systemd' in host.supervisor.why_down
-    assert host.supervisor.look().pids == {}
+    assert host.supervisor.snapshot().pids == {}
 
 
 def test_a_name_that_no_unit_can_have_is_refused(layout):
     with pytest.raises(VassalError, match=r'a\+b: under systemd a name consists of'):
-        systemd(layout, Systemctl()).supervisor.refuse_twin(u'a+b')
+        systemd(layout, Systemctl()).supervisor.refuse_if_served(u'a+b')
 
 
 @pytest.mark.parametrize(

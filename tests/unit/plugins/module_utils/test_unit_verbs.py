@@ -69,11 +69,11 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
         _units.ask('a')
         if old:
             os.utime(str(tmp_path / 'marks' / 'uwsgi@a.service.asked'), (1, 1))
-    assert _unit_verbs.verb('start', 'a') == 0
+    assert _unit_verbs.run_verb('start', 'a') == 0
     assert did == (['link', 'start'] if links else [])
     # and it holds but once
     del did[:]
-    assert _unit_verbs.verb('start', 'a') == 0
+    assert _unit_verbs.run_verb('start', 'a') == 0
     assert did == ['link', 'start']
 
 
@@ -88,7 +88,7 @@ class Unit(object):
         self.watcher = True  # whether it is there
         self.host = Host()
         self.host.enabled = lambda: {'a': 'a.ini'}
-        self.host.look = lambda: None
+        self.host.snapshot = lambda: None
         self.host.situations = lambda names, view: [Situation('a', pid=7, accepting=self.accepting)]
         monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
         monkeypatch.setattr(_unit_verbs, 'LINGER', 0.01)
@@ -125,7 +125,7 @@ def test_a_stop_that_fails_calls_its_job_off_and_its_unit_is_active_again(monkey
     unit = Unit(monkeypatch, tmp_path, kind)
     unit.fails[state] = error
     _units.mark('a', True)
-    assert _unit_verbs.verb('stop', 'a') == 1
+    assert _unit_verbs.run_verb('stop', 'a') == 1
     assert unit.did == [state, 'cancel 5', '-q start --no-block uwsgi@a.service']
     assert str(error.args[-1]).splitlines()[-1] in capsys.readouterr()[1]
 
@@ -133,7 +133,7 @@ def test_a_stop_that_fails_calls_its_job_off_and_its_unit_is_active_again(monkey
 @pytest.mark.parametrize('kind, state', [('stop', 'disabled'), ('restart', 'restarted')])
 def test_a_unit_whose_mark_is_lost_stops_and_restarts_its_vassal(monkeypatch, tmp_path, kind, state):
     unit = Unit(monkeypatch, tmp_path, kind)
-    assert _unit_verbs.verb('stop', 'a') == 0
+    assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == [state]
 
 
@@ -141,13 +141,13 @@ def test_what_stops_with_its_watcher_is_not_disabled_though_nothing_says_so(monk
     unit = Unit(monkeypatch, tmp_path, 'stop')
     unit.watcher = False
     with pytest.raises(VassalError):
-        _unit_verbs.verb('stop', 'a')
+        _unit_verbs.run_verb('stop', 'a')
     assert unit.did == ['cancel 5']
     # with a mark it is somebody's own wish
     unit = Unit(monkeypatch, tmp_path, 'stop')
     unit.watcher = False
     _units.mark('a', True)
-    assert _unit_verbs.verb('stop', 'a') == 0 and unit.did == ['disabled']
+    assert _unit_verbs.run_verb('stop', 'a') == 0 and unit.did == ['disabled']
 
 
 @pytest.mark.parametrize('kind, did', [('restart', []), ('stop', ['disabled'])])
@@ -155,7 +155,7 @@ def test_a_restart_by_which_the_watcher_asks_restarts_nothing_and_a_stop_at_that
     unit = Unit(monkeypatch, tmp_path, kind)
     _units.mark('a', True)
     _units.ask('a')
-    assert _unit_verbs.verb('stop', 'a') == 0
+    assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == did
     assert _units.asked('a')
 
@@ -196,21 +196,21 @@ def test_a_unit_whose_vassal_does_not_accept_requests_any_more_is_not_started_ag
     unit = Unit(monkeypatch, tmp_path, 'stop')
     unit.fails['disabled'] = VassalError('no')
     unit.accepting = False
-    assert _unit_verbs.verb('stop', 'a') == 1
+    assert _unit_verbs.run_verb('stop', 'a') == 1
     assert unit.did == ['disabled', 'cancel 5'] and not os.path.exists(_units.MARKS + '/uwsgi@a.service')
 
 
 def test_what_is_asked_for_right_after_a_stop_that_failed_is_done(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, 'restart', 'restart', None, 'stop', 'stop')
     unit.fails['restarted'] = VassalError('no')
-    assert _unit_verbs.verb('stop', 'a') == 0
+    assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == ['restarted', 'cancel 5', 'disabled']
 
 
 def test_a_reload_right_after_a_stop_that_failed_is_called_off(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, 'stop', 'stop', None, 'reload')
     unit.fails['disabled'] = VassalError('no')
-    assert _unit_verbs.verb('stop', 'a') == 1
+    assert _unit_verbs.run_verb('stop', 'a') == 1
     assert unit.did == ['disabled', 'cancel 5', 'cancel 5', '-q start --no-block uwsgi@a.service']
 
 
@@ -221,30 +221,30 @@ def test_a_stop_that_cuts_off_what_its_unit_does_is_done(monkeypatch, tmp_path, 
     unit = Unit(monkeypatch, tmp_path, *([word] * (when != 'before') + [kind]))
     if when == 'meanwhile':
         unit.fails[first] = _unit_verbs.CutOff()
-    assert _unit_verbs.verb(word, 'a') == 0
+    assert _unit_verbs.run_verb(word, 'a') == 0
     assert unit.did == [first] * (when != 'before') + [then]
 
 
 def test_a_stop_that_becomes_one_while_its_unit_restarts_is_done(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, 'restart', 'stop')
-    assert _unit_verbs.verb('stop', 'a') == 0
+    assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == ['restarted', 'disabled']
 
 
 def test_with_its_emperor_a_start_just_ends(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, 'start', 'uwsgi.service')
     unit.fails['enabled'] = _unit_verbs.CutOff()
-    assert _unit_verbs.verb('start', 'a') == 0
+    assert _unit_verbs.run_verb('start', 'a') == 0
     assert unit.did == ['enabled']
     unit.did[:] = []
-    assert _unit_verbs.verb('stop', 'a') == 0
+    assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == []
 
 
 def test_a_signal_that_means_nothing_changes_nothing(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, None)
     unit.fails['enabled'] = _unit_verbs.CutOff()
-    assert _unit_verbs.verb('start', 'a') == 0
+    assert _unit_verbs.run_verb('start', 'a') == 0
     assert unit.did == ['enabled', 'enabled']
 
 
@@ -256,20 +256,21 @@ def test_what_is_done_is_left_between_two_steps_alone():
     told.sleep(0)
 
 
-@pytest.mark.parametrize('arguments', [[], ['begin'], ['start'], ['start', 'a', 'b'], ['watch', 'a'], ['why'], ['--help']], ids=' '.join)
-def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, arguments):
-    for name in 'watch', 'calm', 'why', 'verb':
+@pytest.mark.parametrize('call', ['', 'begin', 'start', 'start a b', 'watch a', 'why', 'hand-over', 'hand-over me', '--help'])
+def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, call):
+    for name in 'watch', 'wait_for_starts', 'explain_exit', 'run_verb', 'hand_over':
         monkeypatch.setattr(_unit_verbs, name, lambda *dummy: pytest.fail('it was called'))
-    assert _unit_verbs.main(arguments) == 2
+    assert _unit_verbs.main(call.split()) == 2
     assert capsys.readouterr()[1].startswith('usage: vassal-units watch')
 
 
-@pytest.mark.parametrize('arguments', [['watch'], ['calm'], ['why', 'a'], ['reload', 'a']], ids=' '.join)
-def test_a_call_of_the_program_is_passed_on(monkeypatch, arguments):
+@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'reload a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
+def test_a_call_of_the_program_is_passed_on(monkeypatch, call):
     called = []
     monkeypatch.setattr(_unit_verbs, 'watch', lambda: called.append(['watch']))
-    monkeypatch.setattr(_unit_verbs, 'calm', lambda: called.append(['calm']))
-    monkeypatch.setattr(_unit_verbs, 'why', lambda instance: called.append(['why', instance]))
-    monkeypatch.setattr(_unit_verbs, 'verb', lambda word, instance: called.append([word, instance]))
-    _unit_verbs.main(arguments)
-    assert called == [arguments]
+    monkeypatch.setattr(_unit_verbs, 'wait_for_starts', lambda: called.append(['calm']))
+    monkeypatch.setattr(_unit_verbs, 'explain_exit', lambda instance: called.append(['why', instance]))
+    monkeypatch.setattr(_unit_verbs, 'run_verb', lambda word, instance: called.append([word, instance]))
+    monkeypatch.setattr(_unit_verbs, 'hand_over', lambda who, units, names: called.append(['hand-over', who] + units + ['--'] * bool(names) + names))
+    _unit_verbs.main(call.split())
+    assert called == [call.split()]

@@ -217,9 +217,9 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(watcher, 'act', act)
     monkeypatch.setattr(_units, 'entries', lambda directory: units)
     monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
-    for dummy in range(_watcher.RISES):
+    for dummy in range(_watcher.RISES_EVERY):
         watcher.tick()
-    assert told == [''] * (_watcher.FALLS - 1) + ['disable forget'] + [''] * (_watcher.RISES - _watcher.FALLS - 1) + ['notice']
+    assert told == [''] * (_watcher.FALLS_EVERY - 1) + ['disable forget'] + [''] * (_watcher.RISES_EVERY - _watcher.FALLS_EVERY - 1) + ['notice']
 
 
 @pytest.mark.parametrize('restarts', [False, True], ids=['', 'another watcher'])
@@ -245,7 +245,7 @@ def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_pat
         found = _watcher.Watcher(FakeHost(busy=False))
         found.host.enabled_dir = str(tmp_path)
         found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
-        found.host.look = lambda: Snapshot({}, None, {})
+        found.host.snapshot = lambda: Snapshot({}, None, {})
         monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or set())
         return found
 
@@ -332,7 +332,7 @@ def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
     def look():
         down['a'] = watcher._down_for['a'] = watcher._down_for.get('a', 0) + 1
         names = set(['a'])
-        return names, set(), set(name for name, looks in down.items() if looks >= _watcher.LOOKS), set()
+        return names, set(), set(name for name, looks in down.items() if looks >= _watcher.DOWN_AFTER), set()
 
     states = iter(['activating'] * 5 + ['active'])
     monkeypatch.setattr(watcher, 'look', look)
