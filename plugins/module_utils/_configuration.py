@@ -7,6 +7,8 @@
 """What uWSGI's own parser says of the configurations of vassals, and what of that would keep one from starting, or let it become root.
 
 uWSGI is asked with --get, which ends it before it starts anything, and is given nothing that it would execute meanwhile (_scan).
+
+A long file, as one reading of a configuration answers all questions about it: the parser costs too much to be asked twice.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -19,7 +21,7 @@ import pwd
 import re
 import shutil
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import read, run_all
@@ -168,7 +170,7 @@ def unfit(filename, options):
     uid = options.get('uid', '')
     if uid.isdigit() and 'vassal-group' in options:
         return ['its uid is a number, %s, and the defaults need the name of the user%s' % (uid, _remedy(uid))]
-    if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _files.open_to(os.lstat(RUN_DIR)):
+    if options.get('uid') in (None, 'root', '0') or not os.path.isdir(RUN_DIR) or _alterable.open_to(os.lstat(RUN_DIR)):
         return []
     for option in SOCKETS:
         if 'vassal-group' in options and os.path.dirname(options.get(option, '')) == RUN_DIR and not options.get('chown-socket'):
@@ -268,10 +270,10 @@ class Configurations(object):
             if PLACEHOLDER.search(path):
                 result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
                 continue
-            _tell(result, own, 'root reads its configuration from %s' % path, _files.alterable(path), 'Keep it where root alone writes')
+            _tell(result, own, 'root reads its configuration from %s' % path, _alterable.alterable(path), 'Keep it where root alone writes')
         for option, value, own in opened:
             # other hooks work on a file, by its path
-            look = _files.open_above if option.startswith('hook-') and not value.startswith('exec:') else _files.alterable
+            look = _alterable.open_above if option.startswith('hook-') and not value.startswith('exec:') else _alterable.alterable
             if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
                 result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
             for path in _programs(value) if option in RUNS_AS_ROOT else []:
@@ -292,7 +294,7 @@ class Configurations(object):
             if not PLACEHOLDER.search(value):
                 path = path_of(option, value, option in BEFORE_BIND and options.get('chdir') or options.get('force-cwd'))
                 keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
-                found = path and _files.open_above(path)
+                found = path and _alterable.open_above(path)
                 if option in DIRECTORIES:
                     path, keep = value, 'Keep it where root alone writes'
                 _tell(result, own, '%s, %s' % (said, path), found, keep)

@@ -6,6 +6,8 @@
 
 """A host's vassals: a supervisor, the files and their configurations put together, as the options of the modules describe them.
 
+A long file, as whether a vassal accepts requests and why one failed takes all of these at once.
+
 The words of this collection: a *situation* is how a vassal is, a *plan* what is to be done for a state, a *job* one vassal's plan under way, a
 *snapshot* what the supervisor knows at one moment. A *mark* says to systemd that a vassal of an Emperor accepts requests, and *agreed* are the
 names of which link and unit were the same. uWSGI's own: a vassal is *loyal* once it has accepted requests for a while, *cursed* when it is to
@@ -23,6 +25,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, UNASKED, accepts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import open_to
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, usual_socket
@@ -302,7 +305,7 @@ class Host(object):
     def open_directory(self):
         """What is wrong with the runtime directory, as a sentence with the remedy; None where only root can change it."""
         try:
-            found = _files.open_to(os.lstat(RUN_DIR))
+            found = open_to(os.lstat(RUN_DIR))
         except OSError:
             return None
         return found and (

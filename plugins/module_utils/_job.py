@@ -6,8 +6,8 @@
 
 """One vassal on its way: a job looks at its vassal and does what is next. A step never waits, so no vassal holds up another.
 
-The many cases are measured habits of uWSGI's releases. Job says what is done; how a master ends, how one reloads, and how one comes up are
-three state machines of their own.
+Job says what is done; how a master ends, how one reloads, and how one comes up are three state machines of their own. A long file, as their
+many cases are measured habits of uWSGI's releases, and the four classes look into each other.
 """
 
 from __future__ import absolute_import, division, print_function

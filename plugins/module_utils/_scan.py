@@ -9,6 +9,8 @@
 uWSGI executes some options while it reads them, some before --get prints, and some when it exits afterwards. scan() finds them in the
 arguments and files that uWSGI would be given, and gives it others without them. What can't be judged is left out, too.
 
+A long file, as it reads uWSGI's four formats and its conditions, and nobody needs a part of that by itself.
+
 Text is kept as bytes decoded to Latin-1, so that each byte is one character and nothing is lost. Nothing in here touches the host.
 """
 

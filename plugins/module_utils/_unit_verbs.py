@@ -7,6 +7,8 @@
 """What systemd's units call for one application or the Emperor: systemctl's verbs, and what comes before and after them.
 
 What systemctl asks for is done by run_verb(), which the unit calls. The role installs this with what it imports as one program.
+
+A long file, as the cases in which systemd cuts off one verb by another belong together.
 """
 
 from __future__ import absolute_import, division, print_function

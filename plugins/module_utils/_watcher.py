@@ -4,12 +4,12 @@
 
 # Private to this collection: it may change in any release.
 
-"""Has systemd know how the Emperor's vassals are: the units uwsgi@NAME.service follow the links and the processes.
+"""Keeps vassals and their units in step: the units uwsgi@NAME.service follow the links and the processes.
 
 The links are the truth. A unit is enabled while its vassal's link is there, and active while its vassal accepts requests. What is
 done otherwise than by systemctl, by the module, by hand or by a crash, watch() sees, one process for all, and tells systemd.
 
-Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
+A long file for the two loops and what they share. Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
 """
 
 from __future__ import absolute_import, division, print_function
@@ -24,6 +24,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import UNASKED, accepts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._agreement import BUSY, MASKED, decide, decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import read_lines, usual_socket, write_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import blocks
@@ -48,85 +49,8 @@ RISES_EVERY = 30
 FALLS_EVERY = 4
 # systemd is asked again after this many snapshots at least.
 ASK_EVERY = 5
-BUSY = ('activating', 'deactivating', 'reloading')
-# Where a link of a unit's name to /dev/null keeps systemd from having that unit, and what such a unit's state is called here.
+# Where a link of a unit's name to /dev/null keeps systemd from having that unit.
 MASKS = ('/etc/systemd/system', '/run/systemd/system')
-MASKED = 'masked'
-
-
-def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, falls=True, renewed=frozenset()):
-    """What to do so that systemd knows of the vassals what is, as pairs of an act and a name; and the names agreed on then.
-
-    linked, enabled, agreed: the names with a link to a file, those that systemctl calls enabled, and those of the last agreement.
-    up, down, crashing: the names that accept requests, that have not done so for a while, and of those the ones that the Emperor
-    starts again and again.
-    states: the ActiveState of the units that systemd has loaded, by name, or MASKED.
-    rises, falls: whether to tell systemd of what is up now, and of what is not linked any more. While a run of the module is at work
-    that is left for later: of hundreds, it costs as much as they need themselves.
-    renewed: the names whose link, or that of systemctl's, is another one than that which was agreed on: it went, and was made again.
-
-    The acts: 'enable' and 'disable' for the link of systemctl's; 'start', 'stop' and 'restart' for the unit; 'end' for a vassal whose
-    unit systemd has nothing to stop of; 'notice' for a unit to start and 'forget' for one to stop without asking the vassal; 'reset' for
-    one that has failed and whose vassal is not enabled any more.
-    """
-    acts = []
-    agreed = set(agreed)
-    for name in sorted(linked | enabled | agreed | set(states)):
-        state = states.get(name, 'inactive')
-        if state in BUSY:
-            continue
-        if name in renewed:
-            agreed.discard(name)
-        if state == MASKED:
-            if (name in linked) is (name in enabled):
-                # that holds when it is not masked any more
-                (agreed.add if name in linked else agreed.discard)(name)
-            continue
-        if name in linked and name not in enabled and name in agreed:
-            agreed.discard(name)
-            acts.append(('stop' if state == 'active' else 'end', name))
-            continue
-        if name in enabled and name not in linked and name not in agreed and state != 'failed':
-            # a unit that is active has nothing to start: it was told so in the moment in which somebody stopped it
-            acts.append(('forget' if state == 'active' else 'start', name))
-            continue
-        if name in linked:
-            if name not in enabled:
-                if not rises:
-                    continue
-                acts.append(('enable', name))
-            agreed.add(name)
-            if name in up and state != 'active':
-                acts.extend([('notice', name)] if rises else [])
-            elif name in down and state == 'active' or name in crashing and state == 'inactive':
-                acts.append(('restart', name))
-        elif falls:
-            if state == 'failed' and name in agreed:
-                # a start that failed, of what was not enabled, goes on to say why
-                acts.append(('reset', name))
-            agreed.discard(name)
-            if name in enabled:
-                acts.append(('disable', name))
-            if state == 'active':
-                acts.append(('forget', name))
-    return acts, agreed
-
-
-def decide_links(linked, enabled, agreed):
-    """What to do so that links and units that systemd runs itself agree, as pairs of an act and a name; and the names agreed on then.
-
-    linked, enabled, agreed: as decide() takes them.
-
-    The acts: 'enable' for the unit of a new link, and start it; 'disable' for that of one that went, and stop it; 'link' and 'unlink'
-    for the link of a unit that systemctl enabled or disabled, which starts and stops nothing.
-    """
-    acts = []
-    for name in sorted(linked ^ enabled):
-        if name in linked:
-            acts.append(('unlink' if name in agreed else 'enable', name))
-        else:
-            acts.append(('disable' if name in agreed else 'link', name))
-    return acts, linked & enabled | set(name for act, name in acts if act in ('enable', 'link'))
 
 
 class Watcher(object):

@@ -8,6 +8,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import ast
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 # Under Python 2.7 there are only the module_utils.
 pytest.importorskip('ansible.cli')
+yaml = pytest.importorskip('yaml')
 
 ROLE = os.path.join(os.path.dirname(__file__), '..', '..', '..', 'roles', 'emperor')
 UNIT = 'etc/systemd/system/uwsgi.service'
@@ -156,6 +158,22 @@ def test_the_program_of_the_units_consists_of_modules_that_python_keeps_compiled
     for name in names:
         with open(os.path.join(ROLE, '../../plugins/module_utils/%s.py' % name), encoding='utf-8') as handle:
             assert (package / (name + '.py')).read_text(encoding='utf-8') == handle.read(), name
+
+
+def test_the_program_of_the_units_has_all_that_it_imports_and_nothing_else():
+    package = 'ansible_collections.uwsgi.emperor.plugins.module_utils'
+
+    def imported(name):
+        with open(os.path.join(ROLE, '../../plugins/module_utils/%s.py' % name), encoding='utf-8') as handle:
+            nodes = [node for node in ast.walk(ast.parse(handle.read())) if isinstance(node, ast.ImportFrom) and node.module.startswith(package)]
+        return set(name for node in nodes for name in ([one.name for one in node.names] if node.module == package else [node.module.rpartition('.')[2]]))
+
+    needed, new = set(), set(['_unit_verbs'])
+    while new:
+        needed |= new
+        new = set(word for name in new for word in imported(name)) - needed
+    with open(os.path.join(ROLE, 'vars/main.yml'), encoding='utf-8') as handle:
+        assert sorted(yaml.safe_load(handle)['__emperor_modules']) == sorted(needed)
 
 
 def test_the_program_of_the_units_keeps_the_modules_of_one_former_release(program):

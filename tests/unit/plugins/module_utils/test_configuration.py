@@ -11,7 +11,7 @@ import re
 
 import pytest
 from ansible.module_utils.common.text.converters import to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _configuration, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _configuration, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 
 
@@ -92,7 +92,7 @@ def test_of_many_texts_the_wrong_one_is_told(configurations):
 def exposing(configurations, monkeypatch):
     """What configurations.exposed() says of a text, by options, where /srv and what is below are not for root alone."""
     found = ('/srv', 'it belongs to user 1000')
-    monkeypatch.setattr(_files, 'open_above', lambda path: found if path.startswith('/srv/') else None)
+    monkeypatch.setattr(_alterable, 'open_above', lambda path: found if path.startswith('/srv/') else None)
 
     def exposed(text, **options):
         known = {'uid': 'alice'}
@@ -204,8 +204,8 @@ def test_what_others_can_make_is_no_place_for_what_root_reads(tmp_path, kind):
     area = tmp_path / 'area'
     area.mkdir()
     area.chmod(0o1777)
-    assert _files.alterable(str(tmp_path / 'missing')) is None
-    found = _files.alterable(str(area / 'missing') if kind == 'missing' else str(area))
+    assert _alterable.alterable(str(tmp_path / 'missing')) is None
+    found = _alterable.alterable(str(area / 'missing') if kind == 'missing' else str(area))
     assert found == (str(area), 'its mode is 1777')
 
 
@@ -214,12 +214,12 @@ def test_a_file_that_others_may_change_is_no_place_for_what_root_reads(monkeypat
     path = tmp_path / 'a.ini'
     path.write_text(u'')
     real = os.stat(str(path))
-    monkeypatch.setattr(_files, 'open_above', lambda path: None)
+    monkeypatch.setattr(_alterable, 'open_above', lambda path: None)
     fake = type('Found', (), dict(st_mode=real.st_mode & ~0o777 | mode, st_uid=owner or os.geteuid(), st_gid=1000))
     monkeypatch.setattr(_files.os.path, 'isfile', lambda path: True)
     monkeypatch.setattr(_files.os.path, 'isdir', lambda path: False)
     monkeypatch.setattr(_files.os, 'stat', lambda path, **options: fake)
-    found = _files.alterable(str(path))
+    found = _alterable.alterable(str(path))
     monkeypatch.undo()
     assert (found and found[1].split()[-1]) == (told and told.split()[-1])
 

@@ -11,7 +11,7 @@ import os
 import stat
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 
@@ -147,7 +147,7 @@ def test_a_change_is_noted_until_it_is_taken_up(files):
     ],
 )
 def test_a_directory_is_open_to_others_than_root_by_owner_and_mode(mode, uid, gid, wanted):
-    assert _files.open_to(os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))) == wanted
+    assert _alterable.open_to(os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_a_directory_of_others_is_found_on_the_way_to_a_file(tmp_path, monkeypat
             (tmp_path / name).mkdir()
             (tmp_path / name).chmod(int(mode, 8))
     # what is above the test's own directory is this machine's
-    judge, own = _files.open_to, os.lstat(str(tmp_path)).st_ino
+    judge, own = _alterable.open_to, os.lstat(str(tmp_path)).st_ino
     below = set(os.lstat(os.path.join(at, name)).st_ino for at, names, dummy in os.walk(str(tmp_path)) for name in names) | set([own])
-    monkeypatch.setattr(_files, 'open_to', lambda found: judge(found) if found.st_ino in below else None)
-    found = _files.open_above(str(tmp_path / path))
+    monkeypatch.setattr(_alterable, 'open_to', lambda found: judge(found) if found.st_ino in below else None)
+    found = _alterable.open_above(str(tmp_path / path))
     assert (found and os.path.relpath(found[0], str(tmp_path))) == open_at
 
 

@@ -18,10 +18,12 @@ DIRECTORY = os.path.dirname(_vassal.__file__)
 PACKAGE = 'ansible_collections.uwsgi.emperor.plugins.module_utils'
 # The ground floor first: a file imports only what stands above it here.
 LAYERS = [
-    '_text', '_vassal', '_acceptance', '_access', '_scan', '_migration', '_environment', '_log', '_sockets', '_processes', '_files', '_configuration',
-    '_wanted', '_supervisor', '_emperor', '_systemd', '_daemons', '_host', '_describe', '_host_info', '_job', '_execute', '_units', '_watcher', '_hand_over',
-    '_unit_verbs',
+    '_text', '_vassal', '_acceptance', '_agreement', '_access', '_scan', '_migration', '_environment', '_log', '_sockets', '_processes', '_alterable',
+    '_files', '_configuration', '_wanted', '_supervisor', '_emperor', '_systemd', '_daemons', '_host', '_describe', '_host_info', '_job', '_execute',
+    '_units', '_watcher', '_hand_over', '_unit_verbs',
 ]  # fmt: skip
+# In lines.
+LONG = 300
 OPENING = ['_log', '_sockets', '_processes', '_files', '_configuration']
 
 
@@ -51,6 +53,13 @@ def opens(name):
                 whole = '%s.%s' % (called.value.id, called.attr)
                 if whole in ('os.open', 'os.popen', 'os.system', 'io.open', 'socket.socket') or called.value.id == 'subprocess':
                     yield whole
+
+
+@pytest.mark.parametrize('name', LAYERS)
+def test_a_long_file_says_why_in_its_first_lines(name):
+    with open('%s/%s.py' % (DIRECTORY, name)) as handle:
+        lines = len(handle.readlines())
+    assert lines <= LONG or 'A long file' in ast.get_docstring(tree(name)), lines
 
 
 def test_all_files_have_their_place():

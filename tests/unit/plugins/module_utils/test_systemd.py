@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _host, _processes, _systemd, _units, _watcher
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
-from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide_links
+from ansible_collections.uwsgi.emperor.plugins.module_utils._agreement import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
 
 LOADED = 'Id=uwsgi@uwsgi.service\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n'

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _units, _watcher
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import name_of, unit_of
-from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import decide
+from ansible_collections.uwsgi.emperor.plugins.module_utils._agreement import MASKED, decide
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ def test_what_systemd_is_told(sets, state, acts, agreed):
 def test_of_a_masked_unit_only_what_agrees_is_kept_in_mind(sets, agreed):
     arguments = [set(['a']) if kind in sets.split() else set() for kind in ('linked', 'enabled', 'agreed', 'up', 'down', 'crashing')]
     renewed = set(['a'] if 'renewed' in sets.split() else [])
-    assert decide(*(arguments + [dict(a=_watcher.MASKED)]), **dict(renewed=renewed)) == ([], set(['a']) if agreed else set())
+    assert decide(*(arguments + [dict(a=MASKED)]), **dict(renewed=renewed)) == ([], set(['a']) if agreed else set())
 
 
 @pytest.mark.parametrize('state', ['activating', 'deactivating', 'reloading'])
