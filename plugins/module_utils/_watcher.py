@@ -9,7 +9,9 @@
 The links are the truth. A unit is enabled while its vassal's link is there, and active while its vassal accepts requests. What is
 done otherwise than by systemctl, by the module, by hand or by a crash, watch() sees, one process for all, and tells systemd.
 
-A long file for the two loops and what they share. Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
+A long file, for the two loops and what they share.
+
+Where systemd runs the applications itself, its units need none of this but that links and enabled units agree: settle().
 """
 
 from __future__ import absolute_import, division, print_function
