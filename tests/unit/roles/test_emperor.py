@@ -46,7 +46,8 @@ def render(tmp_path, template, hosts, **variables):
     variables = dict(variables, seen=hosts, __emperor_host='{{ seen[inventory_hostname] }}', ansible_python_interpreter=sys.executable)
     command = ['ansible', 'all', '-i', ','.join(hosts) + ',', '-c', 'local', '-m', 'ansible.builtin.template', '--playbook-dir', ROLE]
     command += ['-a', json.dumps(dict(src=template + '.j2', dest=target))]
-    for extra in '@%s/defaults/main.yml' % ROLE, '@%s/vars/main.yml' % ROLE, json.dumps(variables):
+    files = ['defaults/main.yml'] + ['vars/main/%s.yml' % name for name in ('packages', 'options', 'host')]
+    for extra in ['@%s/%s' % (ROLE, name) for name in files] + [json.dumps(variables)]:
         command += ['-e', extra]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=dict(os.environ, HOME=str(tmp_path)))
     assert done.returncode == 0, done.stdout.decode('utf-8')
@@ -172,7 +173,7 @@ def test_the_program_of_the_units_has_all_that_it_imports_and_nothing_else():
     while new:
         needed |= new
         new = set(word for name in new for word in imported(name)) - needed
-    with open(os.path.join(ROLE, 'vars/main.yml'), encoding='utf-8') as handle:
+    with open(os.path.join(ROLE, 'vars/main/host.yml'), encoding='utf-8') as handle:
         assert sorted(yaml.safe_load(handle)['__emperor_modules']) == sorted(needed)
 
 
