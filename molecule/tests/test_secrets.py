@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import conftest
 import pytest
 
+SCENARIOS = ['hostile']
+
 # one is enough, as the role does the same on each
 HOSTS = tuple(conftest.BY_ROLE[-1:])
 SECRET = 'correct-horse-battery'

@@ -11,6 +11,8 @@ __metaclass__ = type
 import pytest
 from conftest import BY_SYSTEMD
 
+SCENARIOS = ['default', 'jessie', 'systemd']
+
 
 def has_init_script(host):
     return host.file('/etc/init.d/uwsgi').exists

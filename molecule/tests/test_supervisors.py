@@ -15,6 +15,8 @@ import pytest
 from conftest import BY_ROLE, ad_hoc, drive, playbook
 from test_units import FILE, LINK, PATIENCE, RUNS, SLOW, agree, everywhere, facts, masters, python
 
+SCENARIOS = ['systemd']
+
 # Eight clients of nginx, until a file is there, who leave the host time for something else; prints how many requests there were,
 # and how many of them failed.
 LOAD = """

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import BY_ROLE, PLUGIN, ad_hoc, drive, playbook
 
+SCENARIOS = ['attacks', 'jessie']
+
 LINK = '/etc/uwsgi/apps-enabled/%s.ini'
 FILE = '/etc/uwsgi/apps-available/%s.ini'
 DROP_IN = '/run/systemd/system/uwsgi.service.d'

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 import conftest
 import pytest
 
+SCENARIOS = ['hostile', 'systemd']
+
 HOSTS = tuple(conftest.BY_ROLE[-1:] + conftest.BY_HAND)
 LINK = '/etc/uwsgi/apps-enabled/hello.ini'
 # Listens in the place of the application, as its user, and takes what comes.

@@ -18,6 +18,8 @@ import re
 import conftest
 import pytest
 
+SCENARIOS = ['attacks', 'jessie', 'systemd']
+
 HOST = (conftest.BY_ROLE or [None])[-1]
 # Where root opens, makes, changes or removes files by their paths.
 DIRECTORIES = (

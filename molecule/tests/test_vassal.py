@@ -16,6 +16,8 @@ import time
 import pytest
 from conftest import BY_HAND, BY_ROLE, PLUGIN, ad_hoc, call, drive, parse, quartet
 
+SCENARIOS = ['default', 'jessie', 'systemd']
+
 HELLO = dict(plugin=PLUGIN, **{'wsgi-file': '/srv/hello/hello.py', 'env': [u'GREETING=Grüße']})
 
 

@@ -15,6 +15,8 @@ import pytest
 import testinfra
 from conftest import INTERPRETER, SCENARIO, VARIABLES, Site, playbook
 
+SCENARIOS = ['jessie', 'migrate']
+
 LEGACY = VARIABLES.get('legacy')
 if LEGACY is None:
     pytest.skip('the scenario has no hosts to migrate', allow_module_level=True)

@@ -39,6 +39,14 @@ INTERPRETER = VARIABLES['all']['ansible_python_interpreter']
 RESULT = re.compile(r'^(\S+) \| (\w+)!? => (?=\{)', re.MULTILINE)
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leaves the tests of files that do not name this scenario; pytest called by hand runs all."""
+    scenario = os.environ.get('MOLECULE_SCENARIO_NAME')
+    elsewhere = [item for item in items if scenario and scenario not in item.module.SCENARIOS]
+    items[:] = [item for item in items if item not in elsewhere]
+    config.hook.pytest_deselected(items=elsewhere)
+
+
 class Site(object):
     """An application of one host, as nginx' clients see it."""
 

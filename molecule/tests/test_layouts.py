@@ -17,6 +17,8 @@ import pytest
 from conftest import call, parse
 from test_hostile import HOSTS, ad_hoc, drive, everywhere
 
+SCENARIOS = ['hostile']
+
 YAML = u"""---
 # Grüße
 uwsgi:

@@ -11,6 +11,8 @@ __metaclass__ = type
 import pytest
 from conftest import BY_ROLE, BY_SYSTEMD, executions, playbook
 
+SCENARIOS = ['attacks', 'jessie', 'systemd']
+
 
 @pytest.mark.parametrize('options', [(), ('--check',)], ids=['run', 'check'])
 def test_a_run_that_changes_nothing_asks_once_and_has_the_vassals_looked_at_once(options):
