@@ -19,6 +19,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import ar
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes
 
+# Bytes of a command line in which the init script's options stand: anybody's process may have a long one.
+_ENOUGH = 1 << 17
 # The log that the init script gives to an application's daemon.
 LOG = re.compile(r'/var/log/uwsgi/app/([^/]+)\.log\Z')
 
@@ -32,8 +34,8 @@ def find_daemons(service):
     group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR else ''
     found = {}
     for entry in os.listdir('/proc'):
-        if entry.isdigit():
-            words = arguments(int(entry))
+        if entry.isdigit() and is_named('/proc/' + entry):
+            words = arguments(int(entry), _ENOUGH)
             for word, log in zip(words, words[1:]):
                 name = LOG.match(log)
                 if word == '--daemonize' and name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
@@ -46,6 +48,11 @@ def masters(found):
     return dict((name, pid) for pid, name in found.items() if (process(pid) or (0,))[0] not in found)
 
 
+def is_named(directory):
+    """Whether a process calls itself uWSGI; directory: its own in /proc."""
+    return (_processes.read(directory + '/comm') or b'').startswith(b'uwsgi')
+
+
 def is_daemon(directory, log, group):
     """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
 
@@ -55,7 +62,7 @@ def is_daemon(directory, log, group):
     directory: the process's own in /proc. group: the control group of the script's service, '' if that
     does not count.
     """
-    if not (_processes.read(directory + '/comm') or b'').startswith(b'uwsgi'):
+    if not is_named(directory):
         return False
     lines = (_processes.read(directory + '/cgroup') or b'').split(b'\n')
     groups = [line.split(b':', 2)[2] for line in lines if line.count(b':') > 1]

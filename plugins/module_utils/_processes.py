@@ -70,9 +70,12 @@ def age(pid):
     return uptime() - found[1] / _TICKS if found else None
 
 
-def arguments(pid):
-    """The words of a process's command line, [] for a dead one; a process may write there what it likes."""
-    return [to_native(arg) for arg in (read('/proc/%d/cmdline' % pid) or b'').split(b'\0')[:-1]]
+def arguments(pid, limit=1 << 20):
+    """The words of a process's command line, [] for a dead one; a process may write there what it likes, as much as it likes.
+
+    limit: how many bytes of it are read; a word that is cut off is none.
+    """
+    return [to_native(arg) for arg in (read('/proc/%d/cmdline' % pid, limit) or b'').split(b'\0')[:-1]]
 
 
 def started_in(pid):

@@ -7,8 +7,10 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import subprocess
 
 import pytest
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _daemons
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import is_daemon
 
 SERVICE = '/machine.slice/guest/system.slice/uwsgi.service'
@@ -72,3 +74,21 @@ def test_a_log_that_may_not_be_opened_but_named_makes_no_daemon(directory, log):
 
 def test_a_process_of_another_name_is_no_daemon(directory, log):
     assert not is_daemon(directory(comm='tail'), log, SERVICE)
+
+
+@pytest.mark.parametrize('name, long, wanted', [('uwsgi', False, True), ('tail', False, False), ('uwsgi', True, False)], ids=['daemon', 'another', 'endless'])
+def test_daemons_are_found_by_their_names_and_the_beginning_of_their_command_lines(monkeypatch, tmp_path, log, name, long, wanted):
+    monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile(r'%s/([^/]+)\.log\Z' % tmp_path))
+    program = tmp_path / name
+    program.write_bytes(b'#!/bin/sh\necho; read dummy')
+    program.chmod(0o755)
+    words = ['x' * 100000] * 2 if long else []
+    with open(log, 'a') as handle:
+        process = subprocess.Popen([str(program)] + words + ['--daemonize', log], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handle)
+    try:
+        # it is itself by then
+        process.stdout.readline()
+        assert (process.pid in _daemons.find_daemons({})) is wanted
+        assert not wanted or _daemons.masters(_daemons.find_daemons({})) == {'one': process.pid}
+    finally:
+        process.communicate(b'')
