@@ -8,6 +8,7 @@ meter.py load HOW               a load through nginx, and how long nobody listen
 meter.py in-flight HOW          slow requests through nginx, one after the other
 meter.py start NAME             starts a disabled vassal without the Emperor
 meter.py enable NAME ...        sets the links, wakes the Emperor
+meter.py program                how long a call of the installed program takes, and Python alone
 meter.py about                  what this host is
 
 HOW is only passed on. What is started counts as up with its first answer.
@@ -20,6 +21,7 @@ import os
 import platform
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -33,6 +35,7 @@ IN_FLIGHT_SECONDS = 9
 GIVE_UP = 300
 AVAILABLE = '/etc/uwsgi/apps-available'
 ENABLED = '/etc/uwsgi/apps-enabled'
+PROGRAM = '/usr/local/lib/uwsgi-emperor/vassal-units'
 REPORT = """
 done = function(summary, latency, requests)
   local e = summary.errors
@@ -179,6 +182,18 @@ def enable(*names):
     return dict(measured='enable', count=len(names), seconds=time.monotonic() - began)
 
 
+def program():
+    """Calls in turn, so that other load is the same for both; the program says how it is called, and has imported all by then."""
+    python = ['/usr/bin/python3', '-I', '-c', 'pass']
+    seconds = dict(program=[], python=[])
+    for _ in range(40):
+        for name, argv in ('program', [PROGRAM]), ('python', python):
+            began = time.monotonic()
+            subprocess.run(argv, stderr=subprocess.DEVNULL, check=False)
+            seconds[name].append(time.monotonic() - began)
+    return dict(measured='program', program=statistics.median(seconds['program']), python=statistics.median(seconds['python']))
+
+
 def about():
     with open('/proc/meminfo', encoding='ascii') as meminfo:
         kilobytes = int(meminfo.readline().split()[1])
@@ -197,5 +212,5 @@ def about():
 
 
 if __name__ == '__main__':
-    command = dict([('load', load), ('in-flight', in_flight), ('start', start), ('enable', enable), ('about', about)])
+    command = dict([('load', load), ('in-flight', in_flight), ('start', start), ('enable', enable), ('program', program), ('about', about)])
     print(json.dumps(command[sys.argv[1]](*sys.argv[2:])))

@@ -138,6 +138,17 @@ def main(path):
         ],
     )
 
+    print('## A call of the program of the units\n')
+    call = records.meter('program')[0]
+    table(
+        ['medians of 40 calls on the host', 'ms'],
+        [
+            ('`python3 -I -c pass`', '%.0f' % (1000 * call['python'])),
+            ('`vassal-units`', '%.0f' % (1000 * call['program'])),
+            ('difference', '%+.0f' % (1000 * (call['program'] - call['python']))),
+        ],
+    )
+
     print('## Many applications\n')
     print(
         'Seconds for all of them, each a WSGI application with one worker. The loop is one of `ansible.builtin.file` and one of\n'
