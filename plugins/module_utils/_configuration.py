@@ -19,7 +19,6 @@ import grp
 import os
 import pwd
 import re
-import shutil
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
@@ -138,6 +137,9 @@ class Staging(Access):
 
     def clear(self):
         if self.root is not None:
+            # systemctl's verbs are called often, and need it seldom
+            import shutil  # pylint: disable=import-outside-toplevel
+
             shutil.rmtree(self.root)
             self.root = None
 

@@ -19,7 +19,6 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -204,6 +203,9 @@ class Watcher(object):
             # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
             return
         # systemd removes them, too, with the Emperor's runtime directory
+        # systemctl's verbs have this file, too, and are called often
+        import shutil  # pylint: disable=import-outside-toplevel
+
         shutil.rmtree(_units.MARKS, ignore_errors=True)
         names = sorted(name for name, state in self.states().items() if state == 'active')
         for name in names:
