@@ -66,7 +66,7 @@ def decide(linked, enabled, agreed, up, down, crashing, states, rises=True, fall
                 acts.append(('restart', name))
         elif falls:
             if state == 'failed' and name in agreed:
-                # a start that failed, of what was not enabled, goes on to say why
+                # a start that failed, of what was not enabled, keeps saying why
                 acts.append(('reset', name))
             agreed.discard(name)
             if name in enabled:

@@ -228,7 +228,7 @@ class Configurations(object):
             staging.clear()
 
     def forget(self, filename):
-        """Has a vassal's file read again when it is asked for next."""
+        """Makes the next question read a vassal's file again."""
         self._readings.pop((filename, None), None)
 
     def wrote(self, filename, text):

@@ -150,11 +150,11 @@ class Emperor(Supervisor):
             _processes.kill(self.pid, number)
 
     def stop_gracefully(self, filename, pid, again):
-        """Has a vassal end once its requests have; the Emperor starts it again while it is linked."""
+        """Signals a vassal to finish its requests and end; the Emperor starts it again while it is linked."""
         self.signal_vassal(pid, signal.SIGTERM)
 
     def end(self, filename, pid, again):
-        """Has a vassal end at once, one that starts, too; the Emperor starts it again while it is linked."""
+        """Signals a vassal, also one that starts, to end at once; the Emperor starts it again while it is linked."""
         self.signal_vassal(pid, signal.SIGINT)
 
     def _vassal_of(self, pid):

@@ -116,7 +116,7 @@ def keep_off_blacklist(host, view, jobs, clock, sleep):
 
 
 def pause(seconds, ending, clock, sleep):
-    """Sleeps for so long, or until one of the processes `ending` has ended: the next look has the Emperor start it anew."""
+    """Sleeps this many seconds, or until one of the processes `ending` has ended: the next snapshot makes the Emperor start it again."""
     end = clock() + seconds
     while clock() < end:
         sleep(min(BLINK * len(ending) or seconds, seconds))

@@ -107,7 +107,7 @@ def remove(path):
 
 
 def _remove_tree(path):
-    """Removes a directory in which others may make files; raises VassalError if they go on to."""
+    """Removes a directory in which others may make files; raises VassalError if they keep making files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         # from here on nobody else comes in
@@ -121,7 +121,7 @@ def _remove_tree(path):
     said = visible_lines(to_native(process.communicate()[0], errors='surrogate_or_replace'))
     if process.returncode:
         raise VassalError(
-            '%s can not be removed (%s). If a process goes on to write there, end that one, and try again.'
+            '%s can not be removed (%s). If a process keeps writing there, end that one, and try again.'
             % (visible(path), said[-1] if said else 'it took longer than %d s' % REMOVAL)
         )
 
@@ -151,7 +151,7 @@ def set_access(path, wanted):
 
 @contextlib.contextmanager
 def naming(path):
-    """Has an error say which file it is about, as that of a write to a full disk does not."""
+    """Makes an error say which file it is about, as that of a write to a full disk does not."""
     try:
         yield
     except (IOError, OSError) as error:

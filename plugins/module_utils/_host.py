@@ -256,13 +256,13 @@ class Host(object):
         self.supervisor.removed(filename)
 
     def send_hangup(self, filename, pid):
-        """Has a vassal finish its requests: its master then starts anew; without one each process ends."""
+        """Sends SIGHUP: a master finishes the requests and then starts again; without a master each process ends."""
         self.supervisor.signal_workers(pid, _processes.children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
 
     def tell_fifo(self, filename, pid, command):
         """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open.
 
-        The master makes it when its workers accept requests already, and anew after each command: it may not be there for a moment.
+        The master makes it when its workers accept requests already, and again after each command: for a moment it may not be there.
         """
         path = self.configurations.options(filename)['master-fifo']
         end = monotonic() + SETTLE

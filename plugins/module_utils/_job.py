@@ -212,7 +212,7 @@ class Ending(object):
         self.told = None  # the PID of a master which is not the one before, and was asked to end
 
     def step(self, host, view, pid, now, timeout, wait):
-        """Has a vassal finish its requests and end; at the deadline its workers are killed.
+        """Makes a vassal finish its requests and end; at the deadline its workers are killed.
 
         The Emperor's own stop loses requests in 2.0.7, and in later releases where emperor-graceful-shutdown is not
         set. A master that is ending already takes no notice of it, so the link is removed once the master was asked,
@@ -324,7 +324,7 @@ class Reload(object):
             host.supervisor.signal_workers(pid, job.before.workers, signal.SIGKILL)
 
     def ask_again(self, pid, now):
-        """Has a master asked again that has not taken notice."""
+        """Lets a master that has not taken notice be asked again."""
         job = self.job
         if not job.old_workers(pid):
             return

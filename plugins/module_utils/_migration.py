@@ -137,7 +137,7 @@ def environment(exported):
 
 
 def convert_vassal(text, user, group):
-    """A vassal of uwsgi-emperor, an INI file, as it goes on to run: as the user that it ran as, with the workers that it had.
+    """A vassal of uwsgi-emperor, an INI file, as it keeps running: as the user that it ran as, with the workers that it had.
 
     user, group: those of its Emperor, None where that ran as root. They won over the vassal's own, as only root can change its user.
     """

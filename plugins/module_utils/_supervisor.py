@@ -60,7 +60,7 @@ class Snapshot(object):
         self.lost = lost  # whether an Emperor that ran has ended, and another does not run yet
 
     def accepting(self, filename):
-        """Whether a vassal accepts requests and shall go on to, None without a stats socket."""
+        """Whether a vassal accepts requests and is not about to end, None without a stats socket."""
         if self.stats is None:
             return None
         entry = self.stats.get(filename, {})
@@ -146,7 +146,7 @@ class Supervisor(object):
         raise NotImplementedError
 
     def wake(self):
-        """Has the supervisor do at once what it is to do."""
+        """Makes the supervisor act at once: look at its directory, or do what was ordered."""
         raise NotImplementedError
 
     def throttled(self, filename, view):
@@ -157,14 +157,14 @@ class Supervisor(object):
         """Clears such failures."""
 
     def start(self, filename):
-        """Has a vassal started that is linked."""
+        """Starts a vassal that is linked, where the link alone does not."""
 
     def stop_gracefully(self, filename, pid, again):
-        """Has a vassal end once its requests have. again: whether it is linked, and to be started again."""
+        """Ends a vassal once its requests have ended. again: whether it is linked, and to be started again."""
         raise NotImplementedError
 
     def end(self, filename, pid, again):
-        """Has a vassal end at once, one that starts, too. again: as stop_gracefully() has it."""
+        """Ends a vassal at once, also one that starts. again: as stop_gracefully() takes it."""
         raise NotImplementedError
 
     def linked(self, filename):
@@ -184,7 +184,7 @@ class Supervisor(object):
         """A vassal's file was removed."""
 
     def close_socket(self, path):
-        """Removes the socket that a vassal which was stopped leaves behind. Returns a sentence if somebody goes on to listen there, or None."""
+        """Removes the socket that a vassal which was stopped leaves behind. Returns a sentence if somebody still listens there, or None."""
 
     def half_enabled(self, name, link):
         """Whether a vassal with a link of this kind is enabled in part, or is started by something else than its link."""

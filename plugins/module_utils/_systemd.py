@@ -169,7 +169,7 @@ class Systemd(Supervisor):
             return
         self.order(filename, 'reset-failed', 'restart')
         if self.knock(usual_socket(filename)) or self._changes_hands(filename):
-            # somebody has taken its place, or removed it; or a process of its former user may have it open, and go on to take requests
+            # somebody has taken its place, or removed it; or a process of its former user may have it open, and keep taking requests
             self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
 
     def _changes_hands(self, filename):
@@ -201,7 +201,7 @@ class Systemd(Supervisor):
         self.wake()
 
     def order(self, filename, *verbs):
-        """Has systemd do something with a vassal's unit when the next look is taken."""
+        """Notes what systemd is to do with a vassal's unit; it is asked with the next snapshot."""
         for verb in verbs:
             self._orders[verb].append(self.journal_of(filename))
 
@@ -222,6 +222,6 @@ class Systemd(Supervisor):
         return time.time() - max(now - started, 0)
 
     def half_enabled(self, name, link):
-        # the link without the unit, the unit without the link, and what systemd goes on to start: all go when it is disabled
+        # the link without the unit, the unit without the link, and what systemd keeps starting: all go when it is disabled
         half = (link == 'right') is not (unit_of(name) in wanted()) and link in (None, 'right')
         return half or link is None and name in self._restarting

@@ -32,11 +32,11 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan,
 from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import watch
 
 # All times are in seconds.
-# So long a verb waits, for the vassal and for another run: UWSGI_VASSAL_TIMEOUT in the unit's environment says otherwise.
+# How long a verb waits for the vassal, and for another run: UWSGI_VASSAL_TIMEOUT in the unit's environment says otherwise.
 TIMEOUT = int(os.environ.get('UWSGI_VASSAL_TIMEOUT', '').strip().isdigit() and os.environ['UWSGI_VASSAL_TIMEOUT'] or 60)
-# So long a stop of the Emperor waits for vassals that start.
+# How long a stop of the Emperor waits for vassals that start.
 START = 20
-# A stop that failed is followed for so long, and looked for so often, by what is asked for next.
+# How long what is asked for next may take to follow a stop that failed, and how often to look for it.
 LINGER = 0.5
 BLINK = 0.05
 # What systemd's verbs bring a vassal into; a restart is found by systemd's own job.
@@ -96,7 +96,7 @@ def watched_over():
 
 
 def call_off(name):
-    """Has systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
+    """Makes systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
     number, dummy = _units.jobs().get(unit_of(name), (None, None))
     if number:
         _units.run_command(['systemctl', 'cancel', number])
@@ -120,7 +120,7 @@ def asked_again(name, sleep=time.sleep):
 
 
 def reactivate(name):
-    """Has the unit of a vassal that goes on to accept requests active as soon as it has ended: one that has failed can not be asked to stop."""
+    """Starts the unit of a vassal that still accepts requests as soon as the unit has ended: a failed unit can not be asked to stop."""
     host = find_host(_units.run_command, _units.DEFAULTS)
     if host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.snapshot())[0].accepting:
         _units.mark(name, True)
@@ -279,7 +279,7 @@ def wait_for_starts():
     """Waits until no vassal starts, at most START seconds: before the Emperor is stopped. Returns the exit code.
 
     One that is told to end while it starts does so once it has started; its workers, in their first instants, may miss it, and the
-    Emperor waits for them until its mercy is over, with all others down. Till then all of them go on to serve.
+    Emperor waits for them until its mercy is over, with all others down. Till then all of them keep serving.
     """
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='emperor'))
     end = _processes.monotonic() + START

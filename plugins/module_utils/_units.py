@@ -63,20 +63,20 @@ def mark(name, accepts):
 
 
 def forget(name):
-    """Has the next stop of a vassal's unit ask nobody, and a start after it the vassal."""
+    """Makes the next stop of a vassal's unit ask nobody, and a start after that ask the vassal."""
     mark(name, False)
     _files.touch('%s/%s' % (FORGOTTEN, unit_of(name)))
 
 
 def remember(name):
-    """Has a stop of a vassal's unit ask the vassal again."""
+    """Makes a stop of a vassal's unit ask the vassal again."""
     path = '%s/%s' % (FORGOTTEN, unit_of(name))
     if os.path.exists(path):
         os.unlink(path)
 
 
 def ask(name):
-    """Has the next start of a vassal's unit, and a stop as part of a restart, only look at the vassal, for the watcher."""
+    """Makes the next start of a vassal's unit, and a stop as part of a restart, only look at the vassal, for the watcher."""
     mark(name, False)
     _files.touch('%s/%s' % (MARKS, unit_of(name) + ASKED))
 
@@ -93,7 +93,7 @@ def asked(name, last=True):
 
 
 def switch_off(name):
-    """Has the watcher know that a vassal has neither link any more, and need not be told what to do about that."""
+    """Tells the watcher that a vassal has neither link any more, and that nothing is to be done about that."""
     _files.touch('%s/%s' % (MARKS, unit_of(name) + OFF))
 
 

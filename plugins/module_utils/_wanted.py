@@ -76,7 +76,7 @@ class Wanted(object):
             check_content(name, to_text(content))
             self.text = to_bytes(content if content.endswith('\n') else content + '\n')
         if self.text is not None and state in ('disabled', 'absent'):
-            # the files of an application that shall not run are not written
+            # the files of an application that is not to run are not written
             self.text = self.env = None
 
 

@@ -55,7 +55,7 @@ MASKS = ('/etc/systemd/system', '/run/systemd/system')
 
 
 class Watcher(object):
-    """Looks at the vassals and at their units, and has systemd know what changed."""
+    """Looks at the vassals and at their units, and tells systemd what has changed."""
 
     def __init__(self, host):
         self.host = host
@@ -215,7 +215,7 @@ class Watcher(object):
 
 
 def settle(host):
-    """Has links and the units of systemd agree."""
+    """Brings links and the units that systemd runs into agreement."""
     # a run of the module makes the one after the other
     lock = host.files.lock(RUN_TIMEOUT)
     try:
@@ -263,7 +263,7 @@ def follow(host):
 
 
 def read_units():
-    """Has systemd read its files if links for enabled units have changed: from Debian 13 on each of its commands warns otherwise.
+    """Makes systemd read its files if links for enabled units have changed: from Debian 13 on each of its commands warns otherwise.
 
     A run of the module leaves that out, as it takes half a second and more.
     """

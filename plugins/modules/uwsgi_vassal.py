@@ -61,7 +61,7 @@ options:
     description:
       - V(enabled) links the application's file into the Emperor's directory; it runs when the task ends.
       - V(disabled) removes the link; the application has finished its requests and is gone when the task ends.
-      - V(reloaded) runs its code and configuration anew in the same process; its socket stays open and running requests end in peace.
+      - V(reloaded) runs its code and configuration again in the same process; its socket stays open and requests in flight are finished.
         It is V(restarted) instead where the application's user may not read its file, since uWSGI would die of that, and where
         its configuration names another user or group than it runs as, which a reload can't change.
       - V(restarted) replaces its process, once requests in flight have ended. With
@@ -158,7 +158,7 @@ options:
   method:
     description:
       - How V(reloaded) reloads.
-      - V(graceful) lets the requests in flight end, keeps new ones waiting, and reads the configuration anew.
+      - V(graceful) lets the requests in flight end, keeps new ones waiting, and reads the configuration again.
       - V(chain) replaces one worker after the other, so that no request waits. The configuration is not read again.
         It needs C(lazy-apps) and C(master-fifo) in the application's configuration or the defaults.
         A change by O(config) or O(content) is applied by a graceful reload all the same.
@@ -175,7 +175,7 @@ options:
     description:
       - How long to wait, in seconds. A crash loop is told earlier.
       - With V(restarted), V(disabled) and V(absent) requests in flight have as long to end. Then the workers are killed, which is
-        reported as a warning and in RV(vassals[].actions), and the application has the time anew to come up.
+        reported as a warning and in RV(vassals[].actions), and the application has the same time again to come up.
     type: int
     default: 60
 seealso:
@@ -328,8 +328,8 @@ def diff(host, job):
     filename = job.filename
     result = []
     actions = job.actions
-    was, shall = [_environment.parse(text or b'') for text in (job.before.env, job.env)]
-    hidden = _environment.secrets(was) + _environment.secrets(shall)
+    was, should = [_environment.parse(text or b'') for text in (job.before.env, job.env)]
+    hidden = _environment.secrets(was) + _environment.secrets(should)
 
     def add(path, before, after):
         if before != after:
@@ -340,7 +340,7 @@ def diff(host, job):
         texts = [visible_text(text or b'') for text in (job.before.text, job.text if 'write' in actions else b'')]
         add(path, *[_environment.mask(text, hidden) for text in texts])
     if 'env' in actions or 'remove' in actions:
-        add(host.files.env_path(filename), *map(to_native, _environment.changes(was, shall if 'env' in actions else {})))
+        add(host.files.env_path(filename), *map(to_native, _environment.changes(was, should if 'env' in actions else {})))
     for path, action, found, wanted in (
         (job.before.path, 'write', job.before.access, job.access),
         (host.files.env_path(filename), 'env', job.before.env_access, job.env_access),
@@ -427,7 +427,7 @@ def find_access(host, jobs, wanted, check_mode):
 
 
 def agrees(job):
-    """Whether a vassal goes on to run as a group that its file has already: uWSGI need not be asked for it."""
+    """Whether a vassal keeps running as a group that its file has already: uWSGI need not be asked for it."""
     s = job.before
     if job.plan.mode not in (None, 'reload') or job.to_write is not None or not s.accepting or not s.credentials or not s.credentials[0]:
         return False

@@ -622,7 +622,7 @@ def test_a_newborn_master_that_missed_its_stop_is_asked_again(processes, state):
     assert job.failure is None and [act for act in host.acts() if act != 'unlink'] == [(10, signal.SIGINT)] * 2 + [('kill', 10, [11])]
 
 
-def test_what_the_emperor_started_anew_before_the_link_was_gone_is_not_waited_for(processes):
+def test_what_the_emperor_started_again_before_the_link_was_gone_is_not_waited_for(processes):
     host = FakeHost([(0, (10, [11], True)), (0.1, (20, [21], True)), (2.5, (20, [], False)), (2.6, (None, [], False))], hook_master_start=GRACEFUL)
     job = run(host, processes, Situation('a', **UP), 'disabled')
     assert job.failure is None and host.acts() == [(10, signal.SIGTERM), 'unlink', ('kill', 20, [21]), (20, signal.SIGINT)]

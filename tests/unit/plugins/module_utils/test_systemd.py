@@ -91,7 +91,7 @@ def test_what_is_just_starting_is_ended_by_systemd(layout, again):
 
 
 @pytest.mark.parametrize('uid, other', [(None, False), (os.geteuid(), False), (os.geteuid() + 1, True)])
-def test_a_socket_of_another_user_is_opened_anew_with_a_restart(layout, tmp_path, monkeypatch, uid, other):
+def test_a_socket_of_another_user_is_opened_again_with_a_restart(layout, tmp_path, monkeypatch, uid, other):
     systemctl = Systemctl()
     host = systemd(layout, systemctl)
     host.supervisor.knock = lambda address: None

@@ -232,7 +232,7 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
         ('stone.ini', '', ['disable']),
         ('stone.ini', 'stone.ini', []),
     ],
-    ids=['stopped and linked', 'stopped and enabled', 'disabled', 'unlinked', 'linked anew'],
+    ids=['stopped and linked', 'stopped and enabled', 'disabled', 'unlinked', 'linked again'],
 )
 def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_path, away, back, acts, restarts):
     for module, name in (_watcher, 'AGREED'), (_units, 'WANTS'), (_units, 'MARKS'):
@@ -323,7 +323,7 @@ def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypa
     assert _units.mark('stone', False) and not os.path.exists(_units.FORGOTTEN)
 
 
-def test_a_start_that_somebody_waits_for_is_not_done_anew(monkeypatch):
+def test_a_start_that_somebody_waits_for_is_not_done_again(monkeypatch):
     """Down for many looks while its unit starts it, a vassal is not down the moment the unit is active."""
     watcher = _watcher.Watcher(FakeHost(busy=False))
     told = []
