@@ -22,8 +22,8 @@ pytest.importorskip('ansible.cli')
 yaml = pytest.importorskip('yaml')
 
 ROLE = os.path.join(os.path.dirname(__file__), '..', '..', '..', 'roles', 'emperor')
-UNIT = 'etc/systemd/system/uwsgi.service'
-EMPEROR = 'etc/uwsgi/emperor.ini'
+UNIT = 'emperor/etc/systemd/system/uwsgi.service'
+EMPEROR = 'emperor/etc/uwsgi/emperor.ini'
 DEFAULTS = 'etc/uwsgi/vassal-default.ini'
 # By systemd's manual pages: what Debian 8's knows, and what came with each of the later releases' (Debian 9 to 13).
 OLDEST = set(
@@ -71,9 +71,9 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
     'units, more',
     [
         # StartLimitInterval is the name that it had then; later releases still take it, where it was
-        (['uwsgi@.service.emperor', 'uwsgi-vassals.service', 'uwsgi-vassals.target'], 'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec'),
+        (['emperor/%s/uwsgi@.service', '%s/uwsgi-vassals.service', 'emperor/%s/uwsgi-vassals.target'], 'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec'),
         (
-            ['uwsgi@.service.systemd', 'uwsgi@.socket'],
+            ['systemd/%s/uwsgi@.service', 'systemd/%s/uwsgi@.socket'],
             'Conflicts ExecStopPost ListenStream RemoveOnStop Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval '
             'StopWhenUnneeded SuccessExitStatus TimeoutStartSec',
         ),
@@ -83,7 +83,7 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
 def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know(units, more):
     directives = set()
     for unit in units:
-        with open(os.path.join(ROLE, 'templates/etc/systemd/system/%s.j2' % unit)) as handle:
+        with open(os.path.join(ROLE, 'templates/%s.j2' % unit % 'etc/systemd/system')) as handle:
             directives |= set(re.findall(r'^(\w+)=', handle.read(), re.MULTILINE))
     assert directives - OLDEST == set(more.split())
 
@@ -106,7 +106,7 @@ def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, opti
 
 def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_systemd(tmp_path):
     hosts = dict(old=dict(systemd=215, uwsgi='2.0.7-debian'), new=dict(systemd=257, uwsgi='2.0.28-debian'))
-    render(tmp_path, 'etc/systemd/system/uwsgi@.service.systemd', hosts)
+    render(tmp_path, 'systemd/etc/systemd/system/uwsgi@.service', hosts)
     old, new = [(tmp_path / host).read_text(encoding='utf-8') for host in ('old', 'new')]
     assert 'KillSignal=SIGTERM\n' in old and '--hook-master-start' not in old and 'SuccessExitStatus' not in old
     number = re.search('^KillSignal=([0-9]+)$', new, re.MULTILINE).group(1)

@@ -160,7 +160,7 @@ def test_a_restart_by_which_the_watcher_asks_restarts_nothing_and_a_stop_at_that
     assert _units.asked('a')
 
 
-TEMPLATE = os.path.join(os.path.dirname(__file__), '../../../../roles/emperor/templates/etc/systemd/system/uwsgi@.service.emperor.j2')
+TEMPLATE = os.path.join(os.path.dirname(__file__), '../../../../roles/emperor/templates/emperor/etc/systemd/system/uwsgi@.service.j2')
 
 
 def test_a_unit_asks_its_vassal_unless_the_watcher_has_just_told_it_to_forget_it(monkeypatch, tmp_path, forgotten):
