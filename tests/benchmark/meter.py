@@ -186,7 +186,7 @@ def program():
     """Calls in turn, so that other load is the same for both; the program says how it is called, and has imported all by then."""
     python = ['/usr/bin/python3', '-I', '-c', 'pass']
     seconds = dict(program=[], python=[])
-    for _ in range(40):
+    for dummy in range(40):
         for name, argv in ('program', [PROGRAM]), ('python', python):
             began = time.monotonic()
             subprocess.run(argv, stderr=subprocess.DEVNULL, check=False)

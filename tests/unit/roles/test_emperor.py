@@ -71,7 +71,10 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
     'units, more',
     [
         # StartLimitInterval is the name that it had then; later releases still take it, where it was
-        (['emperor/%s/uwsgi@.service', '%s/uwsgi-vassals.service', 'emperor/%s/uwsgi-vassals.target'], 'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec'),
+        (
+            ['emperor/%s/uwsgi@.service', '%s/uwsgi-vassals.service', 'emperor/%s/uwsgi-vassals.target'],
+            'Before BindsTo RemainAfterExit StartLimitInterval TimeoutSec',
+        ),
         (
             ['systemd/%s/uwsgi@.service', 'systemd/%s/uwsgi@.socket'],
             'Conflicts ExecStopPost ListenStream RemoveOnStop Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval '

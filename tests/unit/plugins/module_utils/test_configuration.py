@@ -198,32 +198,6 @@ def test_what_placeholders_keep_from_being_looked_at_is_told(exposing, configura
     assert exposing('hook-as-root = chown:/run/uwsgi/app/a %(vassal-user) root') == [[], []]
 
 
-@pytest.mark.parametrize('kind', ['missing', 'directory'])
-def test_what_others_can_make_is_no_place_for_what_root_reads(tmp_path, kind):
-    tmp_path.chmod(0o755)
-    area = tmp_path / 'area'
-    area.mkdir()
-    area.chmod(0o1777)
-    assert _alterable.alterable(str(tmp_path / 'missing')) is None
-    found = _alterable.alterable(str(area / 'missing') if kind == 'missing' else str(area))
-    assert found == (str(area), 'its mode is 1777')
-
-
-@pytest.mark.parametrize('mode, owner, told', [(0o644, 0, None), (0o664, 0, '0664'), (0o646, 0, '0646'), (0o644, 1000, 'user 1000')])
-def test_a_file_that_others_may_change_is_no_place_for_what_root_reads(monkeypatch, tmp_path, mode, owner, told):
-    path = tmp_path / 'a.ini'
-    path.write_text(u'')
-    real = os.stat(str(path))
-    monkeypatch.setattr(_alterable, 'open_above', lambda path: None)
-    fake = type('Found', (), dict(st_mode=real.st_mode & ~0o777 | mode, st_uid=owner or os.geteuid(), st_gid=1000))
-    monkeypatch.setattr(_files.os.path, 'isfile', lambda path: True)
-    monkeypatch.setattr(_files.os.path, 'isdir', lambda path: False)
-    monkeypatch.setattr(_files.os, 'stat', lambda path, **options: fake)
-    found = _alterable.alterable(str(path))
-    monkeypatch.undo()
-    assert (found and found[1].split()[-1]) == (told and told.split()[-1])
-
-
 @pytest.mark.parametrize('uid', ['0', '1000', '99999999999999999999'])
 def test_a_user_is_given_by_name_where_the_defaults_need_the_name(uid):
     assert 'is a number, %s' % uid in _configuration.unfit('a.ini', {'uid': uid, 'gid': '0', 'vassal-group': uid})[0]

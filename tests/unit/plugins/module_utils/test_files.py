@@ -11,7 +11,7 @@ import os
 import stat
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 
@@ -132,54 +132,6 @@ def test_a_change_is_noted_until_it_is_taken_up(files):
     files.forget('a.ini')
     files.forget('a.ini')
     assert files.noted('a.ini') is None
-
-
-@pytest.mark.parametrize(
-    'mode, uid, gid, wanted',
-    [
-        (stat.S_IFDIR | 0o755, 0, 0, None),
-        (stat.S_IFDIR | 0o775, 0, 0, None),
-        (stat.S_IFDIR | 0o2775, 0, 33, 'its mode is 2775'),
-        (stat.S_IFDIR | 0o2775, 0, 50, None),
-        (stat.S_IFDIR | 0o1777, 0, 0, 'its mode is 1777'),
-        (stat.S_IFDIR | 0o750, 33, 33, 'it belongs to user 33'),
-        (stat.S_IFLNK | 0o777, 0, 0, 'it is not a directory'),
-    ],
-)
-def test_a_directory_is_open_to_others_than_root_by_owner_and_mode(mode, uid, gid, wanted):
-    assert _alterable.open_to(os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))) == wanted
-
-
-@pytest.mark.parametrize(
-    'made, path, open_at',
-    [
-        (['d 0755'], 'd/log', None),
-        (['d 0777'], 'd/log', 'd'),
-        (['d 0777', 'd/e 0755'], 'd/e/log', 'd'),
-        (['d 0755', 'd/e 0777'], 'd/e/log', 'd/e'),
-        (['d 1777'], 'd/log', None),
-        (['d 0777'], 'gone/log', None),
-        (['d 0777', 'link -> d'], 'link/log', 'd'),
-        (['d 0777', 'd/e 0755', 'link -> d/e'], 'link/log', 'd'),
-        (['d 0755', 'e 0777', 'd/log -> ../e/log'], 'd/log', 'e'),
-        (['loop -> loop'], 'loop/log', None),
-    ],
-)
-def test_a_directory_of_others_is_found_on_the_way_to_a_file(tmp_path, monkeypatch, made, path, open_at):
-    for one in made:
-        name, arrow, target = one.partition(' -> ')
-        if arrow:
-            (tmp_path / name).symlink_to(target)
-        else:
-            name, mode = one.split()
-            (tmp_path / name).mkdir()
-            (tmp_path / name).chmod(int(mode, 8))
-    # what is above the test's own directory is this machine's
-    judge, own = _alterable.open_to, os.lstat(str(tmp_path)).st_ino
-    below = set(os.lstat(os.path.join(at, name)).st_ino for at, names, dummy in os.walk(str(tmp_path)) for name in names) | set([own])
-    monkeypatch.setattr(_alterable, 'open_to', lambda found: judge(found) if found.st_ino in below else None)
-    found = _alterable.open_above(str(tmp_path / path))
-    assert (found and os.path.relpath(found[0], str(tmp_path))) == open_at
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _emperor, _files, _host, _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _host, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import Host
@@ -167,19 +167,6 @@ def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
     assert host.supervisor.defaults in lines[0]
     (tmp_path / 'defaults.ini').write_text(to_text('\n'.join(['[uwsgi]'] + lines[1:])))
     host.check_env('a')
-
-
-def test_of_who_goes_on_to_listen_only_the_sockets_own_user_is_named(host, tmp_path, monkeypatch):
-    path = tmp_path / 'a.socket'
-    path.write_text(to_text(''))
-    emperor = host.supervisor
-    emperor.pid = 70
-    monkeypatch.setattr(_emperor, 'listener', lambda path: 71)
-    monkeypatch.setattr(_emperor, 'holders', lambda path: [1, 72])
-    monkeypatch.setattr(_processes, 'process', lambda pid: None)
-    monkeypatch.setattr(_processes, 'credentials', {1: (os.geteuid() + 1, [0]), 72: (os.geteuid(), [0])}.get)
-    assert emperor.close_socket(str(path)).endswith('end it: process 72')
-    assert not path.exists() and emperor.close_socket(str(path)) is None
 
 
 @pytest.mark.parametrize('there', [None, 'nobody reads it', 'another reads it'])

@@ -12,7 +12,6 @@ import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _host, _processes, _systemd, _units, _watcher
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd
-from ansible_collections.uwsgi.emperor.plugins.module_utils._agreement import decide_links
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, make_plan
 
 LOADED = 'Id=uwsgi@uwsgi.service\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n'
@@ -198,19 +197,6 @@ def test_who_supervises(monkeypatch, tmp_path, supervisor, installed, masked, ow
     params = dict((option, spec['default']) for option, spec in _host.layout_spec().items())
     params.update(supervisor=supervisor, **({} if own else {'enabled_dir': '/etc/uwsgi-emperor/vassals'}))
     assert isinstance(_host.find_host(lambda argv, cwd=None: Systemctl()(argv[4:]), params).supervisor, Systemd) is by_systemd
-
-
-@pytest.mark.parametrize(
-    'linked, enabled, agreed, act',
-    [
-        (0, 0, 0, None), (0, 0, 1, None), (1, 1, 0, None), (1, 1, 1, None),
-        (1, 0, 0, 'enable'), (1, 0, 1, 'unlink'), (0, 1, 0, 'link'), (0, 1, 1, 'disable'),
-    ],
-)  # fmt: skip
-def test_what_changed_since_links_and_units_agreed_counts(linked, enabled, agreed, act):
-    acts, then = decide_links(*[set(['a']) if there else set() for there in (linked, enabled, agreed)])
-    assert acts == ([(act, 'a')] if act else [])
-    assert then == (set(['a']) if act in ('enable', 'link') or linked and enabled else set())
 
 
 @pytest.mark.parametrize('need', ['yes', 'no'])
