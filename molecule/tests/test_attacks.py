@@ -209,11 +209,17 @@ def test_root_opens_nothing_where_an_application_could_put_a_link(attacked, gues
     assert '/srv/games is not for root alone' in told(dict(name='own', state='restarted'))
 
 
-@pytest.mark.parametrize('option, value', [('include', '/srv/games/more.ini'), ('exec-as-root', '/srv/games/run'), ('hook-as-root', 'exec:/srv/games/run')])
+@pytest.mark.parametrize(
+    'option, value',
+    [
+        ('include', '/srv/games/more.ini'), ('exec-as-root', '/srv/games/run'), ('hook-as-root', 'exec:/srv/games/run'), ('envdir', '/srv/games/env'),
+        ('file-write', '/srv/games/out=text'),
+    ],
+)  # fmt: skip
 def test_root_reads_and_runs_nothing_that_an_application_could_change(attacked, guest, option, value):
     attacked.check(
         "cd /srv/games; printf '[uwsgi]\nexec-as-root = touch /etc/zz-created\n' > more.ini; printf '#!/bin/sh\ntouch /etc/zz-created\n' > run; "
-        'chmod 755 run; chown games *'
+        'chmod 755 run; mkdir -p env; ln -sfn /etc/shadow env/KEY; ln -sfn /etc/zz-created out; chown -h games *'
     )
     before = untouched(attacked)
     result = attacked.drive(name='own', config=own(**{option: value}))
@@ -223,6 +229,12 @@ def test_root_reads_and_runs_nothing_that_an_application_could_change(attacked, 
     assert not attacked.drive(name='own', config=own())['failed']
     attacked.check('chown games /etc/uwsgi/apps-available/own.ini')
     assert 'own.ini is not for root alone: it belongs to user 5' in told(dict(name='own', state='restarted'))
+
+
+@pytest.mark.parametrize('option', ['master-as-root', 'drop-after-apps', 'drop-after-init'])
+def test_an_application_is_not_loaded_by_root(attacked, guest, option):
+    result = attacked.drive(name='own', config=own(**{option: True}))
+    assert result['failed'] and not result['changed'] and 'by its %s. Leave that out' % option in result['msg'], result
 
 
 @pytest.mark.parametrize('umask', ['000', '077'])

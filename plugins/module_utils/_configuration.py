@@ -28,8 +28,10 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     AS_ROOT,
     BEFORE_BIND,
     DIRECTORIES,
+    KEEPS_ROOT,
     OPENS,
     PLACEHOLDER,
+    READS_AS_ROOT,
     RUNS_AS_ROOT,
     Access,
     Unclear,
@@ -37,7 +39,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     scan,
 )
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, lacks_mapping, split_extension
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, is_true, lacks_mapping, split_extension
 
 APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
 UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
@@ -275,7 +277,8 @@ class Configurations(object):
             _tell(result, own, 'root reads its configuration from %s' % path, _alterable.alterable(path), 'Keep it where root alone writes')
         for option, value, own in opened:
             # other hooks work on a file, by its path
-            look = _alterable.open_above if option.startswith('hook-') and not value.startswith('exec:') else _alterable.alterable
+            by_path = option.startswith(('mount-', 'umount-')) or option.startswith('hook-') and not value.startswith('exec:')
+            look = _alterable.open_above if by_path else _alterable.alterable
             if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
                 result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
             for path in _programs(value) if option in RUNS_AS_ROOT else []:
@@ -283,6 +286,12 @@ class Configurations(object):
         if options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is
             return result
+        for option, value, own in opened:
+            if option in KEEPS_ROOT and is_true(value):
+                result[not own].append('uWSGI is still root when it loads the interpreter or the application, by its %s. Leave that out' % option)
+            for path in re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []:
+                said = 'uWSGI is still root when it reads its %s, %s, for the application' % (option, path)
+                _tell(result, own, said, _alterable.alterable(path), 'Keep it where root alone writes')
         places = [one for one in opened if one[0] in OPENS]
         for option, value in sorted(options.items()):
             owners = [own for key, dummy, own in places if key == option]

@@ -87,7 +87,7 @@ SOCKETS = (
 # Of these it makes files in a directory, or starts by what lies there: an Emperor of a vassal's own is root.
 DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'pivot-root', 'pivot_root')
 AS_ROOT = DIRECTORIES + (
-    'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'fork-server', 'forkptyrouter', 'http', 'logger',
+    'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'file-write', 'fork-server', 'forkptyrouter', 'http', 'logger',
     'logger-req', 'logto', 'pidfile', 'rawrouter', 'req-logger', 'safe-pidfile', 'sharedarea', 'zerg-pool', 'zerg-server',
 )  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
@@ -95,10 +95,18 @@ BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-s
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 # What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
 RUNS_AS_ROOT = frozenset(
-    [_kind + _when for _kind in ('exec-', 'hook-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
+    [_kind + _when for _kind in ('exec-', 'hook-', 'mount-', 'umount-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
     + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )
+# What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c).
+READS_AS_ROOT = frozenset([
+    'early-envdir', 'envdir', 'http2', 'https', 'https-socket', 'https-socket-modifier1', 'https-socket-modifier2', 'https2', 'sni', 'sni-dir', 'ssl-socket',
+    'sslrouter', 'sslrouter2', 'suwsgi-socket',
+])  # fmt: skip
+# What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
+# (core/uwsgi.c, uwsgi_start()).
+KEEPS_ROOT = frozenset(['drop-after-apps', 'drop-after-init', 'master-as-root'])
 PLACEHOLDER = re.compile(u'[%%$@]\\(|\x7f')
 SPOOLERS = ('spooler', 'spooler-external')
 SETS = ('set', 'set-placeholder', 'set-ph')
@@ -400,7 +408,7 @@ class _Scanner(object):
             self.found(place, None, True, 'it can not be told which option it is')
             return None
         if key in LEFT_OUT:
-            if key in RUNS_AS_ROOT:
+            if key in RUNS_AS_ROOT or key in READS_AS_ROOT:
                 self.opened.append((place.shown, key, value))
             needed, why = LEFT_OUT[key]
             self.found(place, key, needed, why)
@@ -422,7 +430,7 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
-        if key in OPENS or key in RUNS_AS_ROOT:
+        if key in OPENS or key in RUNS_AS_ROOT or key in READS_AS_ROOT or key in KEEPS_ROOT:
             self.opened.append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
@@ -536,6 +544,8 @@ def path_of(option, value, directory=None):
     elif option in DIRECTORIES:
         found = re.match('(/[^ *]*)', value)
         return found and found.group(1) + '/new'
+    elif option == 'file-write':
+        found = re.match('([^=]*)', value)
     elif option == 'sharedarea':
         found = re.search('(?:^|,)file=([^,]*)', value)
     elif option == 'cache2':

@@ -15,6 +15,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import functools
 import os
 import signal
 import sys
@@ -301,25 +302,34 @@ def starting(pid):
     return age is not None and age < START
 
 
+def find_call(word, given):
+    """The function that a call of the program asks for, see USAGE; None for none."""
+    if word in ('watch', 'calm') and not given:
+        return dict(watch=watch, calm=wait_for_starts)[word]
+    if word == 'why' and len(given) == 1:
+        return functools.partial(explain_exit, *given)
+    if word in STATES and len(given) == 1:
+        return functools.partial(run_verb, word, *given)
+    if word == 'hand-over' and given[:1] in (['emperor'], ['systemd']):
+        units = given[1 : given.index('--')] if '--' in given else given[1:]
+        return functools.partial(hand_over, given[0], units, given[len(units) + 2 :])
+    return None
+
+
 def main(arguments):
     """The program, see USAGE. Returns the exit code."""
-    word, instances = (list(arguments) + [None])[0], arguments[1:]
+    call = find_call((list(arguments) + [None])[0], list(arguments[1:]))
+    if call is None:
+        sys.stderr.write(USAGE)
+        return 2
+    if os.geteuid() != 0:
+        sys.stderr.write('vassal-units: root is needed to see and to change what runs. Nothing was changed.\n')
+        return 1
     try:
-        if word in ('watch', 'calm') and not instances:
-            return dict(watch=watch, calm=wait_for_starts)[word]()
-        if word == 'why' and len(instances) == 1:
-            return explain_exit(*instances)
-        if word in STATES and len(instances) == 1:
-            return run_verb(word, *instances)
-        if word == 'hand-over' and instances[:1] in (['emperor'], ['systemd']):
-            given = list(instances[1:])
-            units = given[: given.index('--')] if '--' in given else given
-            return hand_over(instances[0], units, given[len(units) + 1 :])
+        return call()
     except VassalError as error:
         complain(error)
         return 1
-    sys.stderr.write(USAGE)
-    return 2
 
 
 def complain(error):

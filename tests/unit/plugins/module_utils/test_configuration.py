@@ -101,7 +101,7 @@ def exposing(configurations, monkeypatch):
         configurations._readings.clear()
         own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
         assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        what = re.compile('(?:opens its|runs its|configuration) (.*?),? and |$')
+        what = re.compile('(?:opens its|runs its|when it reads its|configuration) (.*?),? (?:and|for) |$')
         return [[what.search(sentence).group(1).split(', /')[0] for sentence in part] for part in (own, others)]
 
     return exposed
@@ -113,6 +113,7 @@ def exposing(configurations, monkeypatch):
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
         'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/root',
         'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/root /srv/root/old',
+        'file-write = /srv/a=text',
     ],
 )
 def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
@@ -162,6 +163,30 @@ def test_a_relative_path_is_where_it_is_opened(exposing, line, option):
     assert exposing('socket = :8080\nsocket = 127.0.0.1:80\nsocket = @a', chown_socket='alice', chdir='/srv/app') == [[], []]
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        'envdir = /srv/env', 'early-envdir = /srv/env', 'https = 0.0.0.0:443,/var/cert,/srv/key', 'https2 = addr=:443,cert=/var/cert,key=/srv/key',
+        'https-socket = :443,/srv/cert,/var/key', 'sni = x /var/cert,/srv/key', 'sni-dir = /srv/sni',
+    ],
+)  # fmt: skip
+def test_what_root_would_read_for_an_application_is_told(exposing, line):
+    assert exposing(line) == [[line.split()[0]], []]
+    assert exposing(line, uid='root') == exposing(line.replace('/srv', '/var')) == [[], []]
+
+
+@pytest.mark.parametrize('option', ['master-as-root', 'drop-after-apps', 'drop-after-init'])
+def test_what_keeps_uwsgi_root_while_it_loads_the_application_is_told(configurations, monkeypatch, option):
+    def exposed(value, uid):
+        monkeypatch.setattr(_configuration, 'ask', lambda commands, dummy: [(0, '', {'uid': uid}) for one in commands])
+        configurations._readings.clear()
+        return configurations.exposed('a.ini', ('[uwsgi]\n%s = %s\n' % (option, value)).encode())
+
+    own, others = exposed('true', 'alice')
+    assert others == [] and len(own) == 1 and 'by its %s. Leave that out' % option in own[0]
+    assert exposed('false', 'alice') == exposed('true', 'root') == ([], [])
+
+
 @pytest.mark.parametrize('uid', ['root', 'alice'])
 @pytest.mark.parametrize('line', ['include = /srv/a.ini', 'ini = /srv/a.ini', 'inherit = /srv/a.ini', 'for-readline = /srv/a.txt', 'module = @(/srv/a.txt)'])
 def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
@@ -176,7 +201,7 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
         'exec-as-root = /srv/a.sh', 'exec-pre-jail = sh /srv/a.sh', 'hook-as-root = exec:/srv/a.sh x', 'exec-asap = /srv/a.sh',
         'hook-asap = chown:/srv/a alice', "exec-as-root = sh -c '/srv/a.sh'", 'exec-as-root = /bin/true&&/srv/a.sh',
         'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
-        'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins',
+        'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins', 'mount-as-root = bind /srv/x /mnt',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):

@@ -267,6 +267,7 @@ def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, 
 @pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'reload a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
 def test_a_call_of_the_program_is_passed_on(monkeypatch, call):
     called = []
+    monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 0)
     monkeypatch.setattr(_unit_verbs, 'watch', lambda: called.append(['watch']))
     monkeypatch.setattr(_unit_verbs, 'wait_for_starts', lambda: called.append(['calm']))
     monkeypatch.setattr(_unit_verbs, 'explain_exit', lambda instance: called.append(['why', instance]))
@@ -274,3 +275,12 @@ def test_a_call_of_the_program_is_passed_on(monkeypatch, call):
     monkeypatch.setattr(_unit_verbs, 'hand_over', lambda who, units, names: called.append(['hand-over', who] + units + ['--'] * bool(names) + names))
     _unit_verbs.main(call.split())
     assert called == [call.split()]
+
+
+@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'stop a', 'hand-over emperor'])
+def test_the_program_does_nothing_for_others_than_root(monkeypatch, capsys, call):
+    monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 1000)
+    for name in 'watch', 'wait_for_starts', 'explain_exit', 'run_verb', 'hand_over':
+        monkeypatch.setattr(_unit_verbs, name, lambda *dummy: pytest.fail('it was called'))
+    assert _unit_verbs.main(call.split()) == 1
+    assert 'root is needed' in capsys.readouterr()[1]
