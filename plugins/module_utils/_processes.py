@@ -19,7 +19,7 @@ import stat
 import subprocess
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
@@ -99,6 +99,12 @@ def credentials(pid):
         return None
     # the last of each four is the one for files
     return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
+
+
+def in_unit(pid, unit):
+    """Whether a process is in the control group of a systemd unit, or below it; nobody but root can put one there."""
+    lines = [line.split(b':', 2) for line in (read('/proc/%d/cgroup' % pid) or b'').split(b'\n')]
+    return any(to_bytes(unit) in line[2].split(b'/') for line in lines if len(line) > 2)
 
 
 def resident(pid):

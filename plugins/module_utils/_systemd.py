@@ -141,7 +141,8 @@ class Systemd(Supervisor):
             name = name_of(unit['Id'])
             filename = files.get(name, name + '.ini')
             pid = int(unit.get('MainPID') or 0)
-            if pid and (_processes.process(pid) or (None,))[0] == self.pid:
+            # before 237, systemd takes an application's word for which process is its main one
+            if pid and (_processes.process(pid) or (None,))[0] == self.pid and _processes.in_unit(pid, unit['Id']):
                 pids[filename] = pid
             elif unit.get('ActiveState') == 'activating':
                 self._restarting.add(name)

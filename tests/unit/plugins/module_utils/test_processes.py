@@ -84,3 +84,19 @@ def test_commands_that_run_at_once_are_told_apart(tmp_path):
 def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
     talkative = ['sh', '-c', 'head -c 300000 /dev/zero | tr "\\0" x; echo end >&2']
     assert [len(out) for dummy, out, dummy in _processes.run_all([(talkative, '/')] * 4)] == [300000] * 4
+
+
+@pytest.mark.parametrize(
+    'text, wanted',
+    [
+        (b'0::/system.slice/system-uwsgi.slice/uwsgi@a.service\n', True),
+        (b'4:pids:/other\n1:name=systemd:/system.slice/system-uwsgi.slice/uwsgi@a.service/inner\n', True),
+        (b'0::/system.slice/ssh.service\n', False),
+        (b'0::/system.slice/uwsgi@a.service.d\n', False),
+        (b'0::/user.slice/x-uwsgi@a.service\n', False),
+        (None, False),
+    ],
+)
+def test_a_process_is_in_the_unit_whose_control_group_it_has(monkeypatch, text, wanted):
+    monkeypatch.setattr(_processes, 'read', lambda path: text)
+    assert _processes.in_unit(7, 'uwsgi@a.service') is wanted

@@ -126,11 +126,13 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
         'Id=uwsgi@c.service\nMainPID=80\nActiveState=active\nNRestarts=3\n',
         'Id=uwsgi@d.service\nMainPID=90\nActiveState=active\n',
         'Id=uwsgi@e.service\nMainPID=0\nActiveState=deactivating\n',
+        'Id=uwsgi@f.service\nMainPID=99\nActiveState=active\n',
     ]
-    monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5)}.get)
+    monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5), 99: (1, 5)}.get)
+    monkeypatch.setattr(_processes, 'in_unit', lambda pid, unit: (pid, unit) != (99, 'uwsgi@f.service'))
     host = systemd(layout, Systemctl(units='\n'.join(units)))
     view = host.supervisor.snapshot()
-    # what is no child of systemd is nobody's
+    # what is no child of systemd, or not of the unit, is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}
     assert [host.supervisor.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
     # what else it has started is not gone yet, nor is its socket
