@@ -70,7 +70,10 @@ class Emperor(Supervisor):
         wanted = os.path.realpath(self.files.enabled_dir)
         directory = self.settings.get('emperor') or ''
         seen, hidden = [], []
-        for pid in [main] + [child for child in _processes.children(main) if not self._vassal_of(child)]:
+        # what a vassal has made a child of its Emperor, by CLONE_PARENT, is the vassal's user's
+        user = (_processes.credentials(main) or (None,))[0]
+        others = [child for child in _processes.children(main) if (_processes.credentials(child) or (None,))[0] == user]
+        for pid in [main] + [child for child in others if not self._vassal_of(child)]:
             try:
                 seen.append(os.readlink('/proc/%d/cwd' % pid))
             except OSError:
@@ -211,7 +214,7 @@ class Emperor(Supervisor):
 
     def close_socket(self, path):
         found = listener(path)
-        if found and (found == self.pid or (_processes.process(found) or (None,))[0] == self.pid):
+        if found and (found == self.pid or found in self.snapshot(wake=False).pids.values()):
             # another vassal has that socket, too
             return None
         try:
