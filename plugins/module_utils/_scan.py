@@ -101,8 +101,8 @@ RUNS_AS_ROOT = frozenset(
 )
 # What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c).
 READS_AS_ROOT = frozenset([
-    'early-envdir', 'envdir', 'http2', 'https', 'https-socket', 'https-socket-modifier1', 'https-socket-modifier2', 'https2', 'mime-file', 'mimefile', 'sni', 'sni-dir',
-    'ssl-socket', 'sslrouter', 'sslrouter2', 'suwsgi-socket',
+    'early-envdir', 'envdir', 'http2', 'https', 'https-socket', 'https-socket-modifier1', 'https-socket-modifier2', 'https2', 'mime-file', 'mimefile',
+    'sni', 'sni-dir', 'ssl-socket', 'sslrouter', 'sslrouter2', 'suwsgi-socket',
 ])  # fmt: skip
 # What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
 # (core/uwsgi.c, uwsgi_start()).
