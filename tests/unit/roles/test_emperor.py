@@ -185,7 +185,11 @@ def test_the_program_of_the_units_keeps_the_modules_of_one_former_release(progra
     for number, name in enumerate(['modules-1', 'modules.killed', 'modules-2']):
         (path.parent / name).mkdir()
         os.utime(path.parent / name, (number, number))
-    assert call().returncode == 2
+    # as one that another first call removes right then: listed, and not there
+    (path.parent / 'modules.gone').symlink_to('nowhere')
+    done = call()
+    assert done.returncode == 2 and done.stderr.startswith('usage:'), done.stderr
+    (path.parent / 'modules.gone').unlink()
     left = sorted(one.name for one in path.parent.iterdir())
     assert len(left) == 3 and 'modules-2' in left and 'vassal-units' in left
     # what another call has made meanwhile is taken
