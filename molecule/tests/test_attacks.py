@@ -204,8 +204,7 @@ def test_root_opens_nothing_where_an_application_could_put_a_link(attacked, gues
     result = attacked.drive(name='own', config=config)
     assert result['failed'] and not result['changed'] and '/srv/games is not for root alone: it belongs to user 5' in result['msg'], result
     # by hand it was written already: then a restart warns
-    lines = ''.join('%s = %s\n' % (key, one) for key, value in config.items() for one in (value if isinstance(value, list) else [value]))
-    attacked.check('printf "[uwsgi]\n%s" > /etc/uwsgi/apps-available/own.ini' % lines.replace('%', '%%'))
+    written_by_hand(attacked, config)
     assert '/srv/games is not for root alone' in told(dict(name='own', state='restarted'))
 
 
@@ -245,18 +244,118 @@ def test_an_applications_umask_opens_nothing_of_roots(attacked, guest, umask):
     assert attacked.check('find /run/uwsgi /var/log/uwsgi -user root -perm /022 -not -type l -not -type s').split() == []
 
 
-def test_who_was_an_applications_user_has_no_socket_of_it_any_more(attacked, guest):
-    inodes = []
-    for uid in 'games', 'daemon', 'daemon':
-        result = attacked.drive(name='own', config=own(uid=uid), **(dict(state='restarted') if uid in inodes else {}))
+def written_by_hand(attacked, config):
+    """The administrator writes the file of `own`."""
+    lines = ''.join('%s = %s\n' % (key, one) for key, value in config.items() for one in (value if isinstance(value, list) else [value]))
+    attacked.check('printf "[uwsgi]\n%s" > /etc/uwsgi/apps-available/own.ini' % lines.replace('%', '%%'))
+
+
+# An application gives the sockets on which it listens to a process that has left it.
+HAND_ON = """
+import os, socket
+try:
+    from _multiprocessing import sendfd
+    def give(channel, number):
+        sendfd(channel.fileno(), number)
+except ImportError:
+    def give(channel, number):
+        socket.send_fds(channel, [b"x"], [number])
+
+for number in range(3, 64):
+    try:
+        if socket.fromfd(number, socket.AF_UNIX, socket.SOCK_STREAM).getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            channel = socket.socket(socket.AF_UNIX)
+            channel.connect("/srv/games/hand")
+            give(channel, number)
+    except (OSError, socket.error):
+        pass
+"""
+# That process, which goes on to accept.
+TAKE = """
+import os, select, socket
+try:
+    from _multiprocessing import recvfd
+    def given(channel):
+        return recvfd(channel.fileno())
+except ImportError:
+    def given(channel):
+        return socket.recv_fds(channel, 1, 1)[1][0]
+
+hand = socket.socket(socket.AF_UNIX)
+hand.bind("/srv/games/hand")
+hand.listen(64)
+while True:
+    channel = hand.accept()[0]
+    taken = socket.fromfd(given(channel), socket.AF_UNIX, socket.SOCK_STREAM)
+    if os.fork() == 0:
+        open("/srv/games/has", "w").close()
+        while True:
+            select.select([taken], [], [])
+            try:
+                taken.accept()
+                open("/srv/games/taken", "w").close()
+            except (OSError, socket.error):
+                pass
+"""
+# Ends an application, so that it is started again, the moment its file is another one.
+KILL = """
+import os, subprocess
+path = "/etc/uwsgi/apps-available/own.ini"
+inode = os.stat(path).st_ino
+open("/srv/games/watches", "w").close()
+while os.stat(path).st_ino == inode:
+    pass
+subprocess.call(["pkill", "-KILL", "-u", "games", "-f", "own.ini"])
+"""
+
+
+def as_games(attacked, program, sign):
+    """Starts a program of games' in the background, and waits for a sign of it."""
+    path = '/srv/games/%s.py' % sign
+    attacked.check("cat > %s << 'END'\n%s\nEND\nsu -s /bin/sh -c '%s %s > /dev/null 2>&1 < /dev/null &' games" % (path, program, conftest.INTERPRETER, path))
+    appears(attacked, '/srv/games/' + sign)
+
+
+def appears(attacked, path):
+    attacked.check('sh -c %s', 'for i in $(seq 300); do test -e %s && exit; sleep 0.1; done; exit 1' % path)
+
+
+def takes(attacked, requests):
+    """Whether the process of games' takes one of so many requests."""
+    attacked.check('rm -f /srv/games/taken')
+    result = attacked.python('www-data', 'import sys\nfor time in range(%d):\n    %s' % (requests, CONNECT.replace('; ', '\n    ')), '/run/uwsgi/own.socket')
+    assert result.rc == 0, result.stderr
+    return attacked.run('test -e /srv/games/taken').rc == 0
+
+
+@pytest.mark.parametrize('way, uid', [('module', 'daemon'), ('hand', 'daemon'), ('hand', 'www-data'), ('killed', 'www-data')])
+def test_who_was_an_applications_user_has_no_socket_of_it_any_more(attacked, guest, way, uid):
+    attacked.check('cat > /srv/games/own.py << "END"\n%s\nEND' % (HAND_ON + ANSWER))
+    as_games(attacked, TAKE, 'hand')
+    result = attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'))
+    assert not result['failed'], result
+    appears(attacked, '/srv/games/has')
+    assert takes(attacked, 500)
+    if way == 'killed':
+        as_games(attacked, KILL, 'watches')
+    if way == 'hand':
+        written_by_hand(attacked, own(uid=uid))
+        attacked.check('systemctl restart uwsgi@own')
+    else:
+        result = attacked.drive(name='own', config=own(uid=uid))
         assert not result['failed'], result
-        owner, inode = attacked.check('stat -c "%U %i" /run/uwsgi/own.socket').split()
-        assert owner == uid
-        inodes += [uid, inode]
-    # a process of his that has the former one open takes nobody's request
-    assert inodes[1] != inodes[3]
-    # but for that, systemd keeps it open
-    assert (inodes[3] == inodes[5]) is conftest.BY_SYSTEMD, inodes
+    assert not takes(attacked, 50)
+    assert attacked.check('stat -c %U /run/uwsgi/own.socket') == uid
+    assert attacked.python('games', CONNECT, '/run/uwsgi/own.socket').rc != 0
+
+
+def test_systemd_keeps_the_socket_of_an_application_open_that_keeps_its_user(attacked, guest):
+    inodes = []
+    for arguments in dict(config=own(uid='daemon')), dict(state='restarted'):
+        result = attacked.drive(name='own', **arguments)
+        assert not result['failed'], result
+        inodes.append(attacked.check('stat -c %i /run/uwsgi/own.socket'))
+    assert (inodes[0] == inodes[1]) is conftest.BY_SYSTEMD, inodes
 
 
 def told(arguments, module='uwsgi_vassal'):

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from conftest import BY_ROLE, ad_hoc, drive, playbook
-from test_units import FILE, LINK, PATIENCE, RUNS, SLOW, agree, everywhere, facts, masters, python
+from test_units import FILE, GOOD, LINK, PATIENCE, RUNS, SLOW, agree, everywhere, facts, masters, python
 
 SCENARIOS = ['systemd']
 
@@ -247,6 +247,19 @@ def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, opti
             assert set(masters(sites, 'slow').values()) == set([None])
     finally:
         drive(dict(name='slow', state='absent'))
+
+
+# Its workers take so long to come out of their first instants.
+YOUNG = GOOD + 'import time\nimport uwsgi\nuwsgi.post_fork_hook = lambda: time.sleep(4)\n'
+
+
+def test_what_has_just_made_its_workers_is_restarted_and_stopped_soon(sites):
+    python(sites, 'young', YOUNG)
+    try:
+        everywhere(sites, 'systemctl start uwsgi@young; timeout 20 systemctl restart uwsgi@young; timeout 20 systemctl stop uwsgi@young')
+        agree(sites, 'young', 'inactive', False)
+    finally:
+        drive(dict(name='young', state='absent'))
 
 
 def test_systemd_has_read_its_files_after_the_module_changed_links(sites):

@@ -244,12 +244,16 @@ class Configurations(object):
         self.read([(filename, text)])
         return self._readings[filename, text][1]
 
-    def identity(self, filename, text=None):
-        """(user ID, group ID) as which root has a vassal run by its file, or the text that it would get; None for what can't be told."""
+    def user(self, filename, text=None):
+        """As whom root has a vassal run by its file, or the text that it would get, as that or the defaults name the user; None if it can't be told."""
         options = self.options(filename, text)
         # other defaults than the role's may win over the file, and uWSGI tells what the file says
-        uid = _id(options.get('uid', '0'), _user) if 'vassal-group' in options else None
-        return uid, _id(options.get('gid', '0'), _group) if options else None
+        return options.get('uid', 'root') if 'vassal-group' in options else None
+
+    def identity(self, filename, text=None):
+        """(user ID, group ID) as which root has a vassal run by its file, or the text that it would get; None for what can't be told."""
+        options, user = self.options(filename, text), self.user(filename, text)
+        return None if user is None else _id(user, _user), _id(options.get('gid', '0'), _group) if options else None
 
     def lint(self, filename, text=None, strict=True):
         """What is wrong with a vassal's file, or with the text that it would get, as uWSGI reads it: a list of sentences.

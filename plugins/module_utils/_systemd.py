@@ -52,6 +52,11 @@ def unit_of(name):
     return 'uwsgi@%s.service' % re.sub(r'[^A-Za-z0-9_.@-]', lambda found: '\\x%02x' % ord(found.group()), to_native(name))
 
 
+def socket_of(name):
+    """The unit of the socket of a vassal that systemd runs."""
+    return unit_of(name).replace('.service', '.socket')
+
+
 def name_of(unit):
     """The vassal's name of a unit, or of the instance alone."""
     instance = re.sub(r'^uwsgi@(.*)\.service$', r'\1', to_native(unit))
@@ -169,15 +174,9 @@ class Systemd(Supervisor):
         if not again:
             return
         self.order(filename, 'reset-failed', 'restart')
-        if self.knock(usual_socket(filename)) or self._changes_hands(filename):
-            # somebody has taken its place, or removed it; or a process of its former user may have it open, and keep taking requests
-            self._orders['restart'].append(self.journal_of(filename).replace('.service', '.socket'))
-
-    def _changes_hands(self, filename):
-        """Whether a vassal's socket belongs to another user than the one as which it will run."""
-        uid = self.configurations.identity(filename)[0]
-        path = usual_socket(filename)
-        return uid is not None and os.path.lexists(path) and os.lstat(path).st_uid != uid
+        if self.knock(usual_socket(filename)):
+            # somebody has taken its place, or removed it
+            self._orders['restart'].append(socket_of(split_extension(filename)[0]))
 
     def end(self, filename, pid, again):
         # one that is unlinked was ordered to stop with that

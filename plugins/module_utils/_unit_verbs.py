@@ -21,13 +21,13 @@ import signal
 import sys
 import time
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes, _units
+from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes, _units
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._execute import execute
 from ansible_collections.uwsgi.emperor.plugins.module_utils._hand_over import hand_over
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE, find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._job import Job
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, supervises, unit_of
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, socket_of, supervises, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError, check_name, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._watcher import watch
@@ -43,12 +43,13 @@ BLINK = 0.05
 # What systemd's verbs bring a vassal into; a restart is found by systemd's own job.
 STATES = dict(start='enabled', stop='disabled', reload='reloaded')
 USAGE = """usage: vassal-units watch|calm
-       vassal-units start|stop|reload|why UNIT
+       vassal-units start|stop|reload|renew|why UNIT
        vassal-units hand-over emperor|systemd [UNIT]... [-- NAME...]
 
   watch                   has systemd know how the vassals are, until it is told to end
   calm                    waits until no vassal starts
   start, stop, reload     does that with the vassal of a unit
+  renew                   opens the socket of a unit anew if its application is to run as another user than it did
   why                     says why the application of a unit died
   hand-over               makes the Emperor or systemd run what other services, and the units given, run so far; all that is enabled but
                           for the names given
@@ -261,6 +262,23 @@ def plan(host, name, state, watched=False):
     return result
 
 
+def renew_socket(instance):
+    """Has systemd open the socket of an application anew that is to run as another user than it did. Returns the exit code.
+
+    A process of the former user may have it open, and would take requests. The unit that calls this is ended and started again by that.
+    """
+    name = check_name(name_of(instance))
+    was = to_native((_processes.read('%s/%s.user' % (_files.RUN_DIR, to_native(name))) or b'').strip())
+    host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='systemd'))
+    filename = host.files.enabled().get(name) or host.files.available().get(name)
+    user = host.configurations.user(filename) if filename else was
+    if user == was:
+        return 0
+    _units.say('It ran as %s, and is to run as %s: its socket is opened anew' % (was, user or 'another user'))
+    dummy, dummy, err = _units.run_command(['systemctl', 'restart', socket_of(name)])
+    raise VassalError('%s: systemd has not opened its socket anew: %s' % (to_native(name), err.strip()))
+
+
 def explain_exit(instance):
     """Says of an application that systemd runs why it died. Returns the exit code."""
     name = check_name(name_of(instance))
@@ -306,8 +324,8 @@ def find_call(word, given):
     """The function that a call of the program asks for, see USAGE; None for none."""
     if word in ('watch', 'calm') and not given:
         return dict(watch=watch, calm=wait_for_starts)[word]
-    if word == 'why' and len(given) == 1:
-        return functools.partial(explain_exit, *given)
+    if word in ('renew', 'why') and len(given) == 1:
+        return functools.partial(dict(renew=renew_socket, why=explain_exit)[word], *given)
     if word in STATES and len(given) == 1:
         return functools.partial(run_verb, word, *given)
     if word == 'hand-over' and given[:1] in (['emperor'], ['systemd']):

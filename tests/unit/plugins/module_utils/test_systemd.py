@@ -89,18 +89,6 @@ def test_what_is_just_starting_is_ended_by_systemd(layout, again):
     assert systemctl.asked == (['-q reset-failed uwsgi@a.service', '-q restart --no-block uwsgi@a.service'] if again else [])
 
 
-@pytest.mark.parametrize('uid, other', [(None, False), (os.geteuid(), False), (os.geteuid() + 1, True)])
-def test_a_socket_of_another_user_is_opened_again_with_a_restart(layout, tmp_path, monkeypatch, uid, other):
-    systemctl = Systemctl()
-    host = systemd(layout, systemctl)
-    host.supervisor.knock = lambda address: None
-    monkeypatch.setattr(_systemd, 'usual_socket', lambda filename: str(tmp_path))
-    monkeypatch.setattr(host.configurations, 'identity', lambda filename: (uid, None))
-    host.supervisor.stop_gracefully('a.ini', 7, again=True)
-    host.supervisor.wake()
-    assert systemctl.asked[-1].split()[3:] == ['uwsgi@a.service'] + ['uwsgi@a.socket'] * other
-
-
 def test_a_systemctl_that_hangs_is_told_after_the_tasks_timeout(layout):
     asked = []
 

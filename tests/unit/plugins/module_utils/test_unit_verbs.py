@@ -256,31 +256,50 @@ def test_what_is_done_is_left_between_two_steps_alone():
     told.sleep(0)
 
 
-@pytest.mark.parametrize('call', ['', 'begin', 'start', 'start a b', 'watch a', 'why', 'hand-over', 'hand-over me', '--help'])
+@pytest.mark.parametrize('call', ['', 'begin', 'start', 'start a b', 'watch a', 'why', 'renew', 'hand-over', 'hand-over me', '--help'])
 def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, call):
-    for name in 'watch', 'wait_for_starts', 'explain_exit', 'run_verb', 'hand_over':
+    for name in 'watch', 'wait_for_starts', 'explain_exit', 'renew_socket', 'run_verb', 'hand_over':
         monkeypatch.setattr(_unit_verbs, name, lambda *dummy: pytest.fail('it was called'))
     assert _unit_verbs.main(call.split()) == 2
     assert capsys.readouterr()[1].startswith('usage: vassal-units watch')
 
 
-@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'reload a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
+@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'renew a', 'reload a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
 def test_a_call_of_the_program_is_passed_on(monkeypatch, call):
     called = []
     monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 0)
     monkeypatch.setattr(_unit_verbs, 'watch', lambda: called.append(['watch']))
     monkeypatch.setattr(_unit_verbs, 'wait_for_starts', lambda: called.append(['calm']))
     monkeypatch.setattr(_unit_verbs, 'explain_exit', lambda instance: called.append(['why', instance]))
+    monkeypatch.setattr(_unit_verbs, 'renew_socket', lambda instance: called.append(['renew', instance]))
     monkeypatch.setattr(_unit_verbs, 'run_verb', lambda word, instance: called.append([word, instance]))
     monkeypatch.setattr(_unit_verbs, 'hand_over', lambda who, units, names: called.append(['hand-over', who] + units + ['--'] * bool(names) + names))
     _unit_verbs.main(call.split())
     assert called == [call.split()]
 
 
-@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'stop a', 'hand-over emperor'])
+@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'renew a', 'stop a', 'hand-over emperor'])
 def test_the_program_does_nothing_for_others_than_root(monkeypatch, capsys, call):
     monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 1000)
-    for name in 'watch', 'wait_for_starts', 'explain_exit', 'run_verb', 'hand_over':
+    for name in 'watch', 'wait_for_starts', 'explain_exit', 'renew_socket', 'run_verb', 'hand_over':
         monkeypatch.setattr(_unit_verbs, name, lambda *dummy: pytest.fail('it was called'))
     assert _unit_verbs.main(call.split()) == 1
     assert 'root is needed' in capsys.readouterr()[1]
+
+
+@pytest.mark.parametrize('was, user, renewed', [('bob', 'bob', False), ('bob', 'alice', True), ('bob', 'root', True), ('bob', None, True)])
+def test_the_socket_of_another_user_is_opened_anew(monkeypatch, tmp_path, capsys, was, user, renewed):
+    """The unit that calls it is ended by that: where it is not, systemd did nothing."""
+    asked = []
+    host = Host()
+    host.enabled = lambda: {'a': 'a.ini'}
+    host.user = lambda filename: user
+    (tmp_path / 'a.user').write_bytes(was.encode('utf-8'))
+    monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 0)
+    monkeypatch.setattr(_unit_verbs._files, 'RUN_DIR', str(tmp_path))
+    monkeypatch.setattr(_unit_verbs, 'find_host', lambda run_command, params: host)
+    monkeypatch.setattr(_units, 'run_command', lambda argv: (asked.append(argv), (1, '', 'Access denied'))[1])
+    assert _unit_verbs.main(['renew', 'a']) == int(renewed)
+    assert asked == [['systemctl', 'restart', 'uwsgi@a.socket']] * renewed
+    out, err = capsys.readouterr()
+    assert ('It ran as bob, and is to run as %s' % (user or 'another user') in out, 'Access denied' in err) == (renewed, renewed)
