@@ -99,10 +99,11 @@ RUNS_AS_ROOT = frozenset(
     + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )
-# What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c).
+# What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c),
+# opens as it is, a device too (core/uwsgi.c, uwsgi_opt_flock()), or takes its namespaces from (core/utils.c, uwsgi_setns()).
 READS_AS_ROOT = frozenset([
-    'early-envdir', 'envdir', 'http2', 'https', 'https-socket', 'https-socket-modifier1', 'https-socket-modifier2', 'https2', 'mime-file', 'mimefile',
-    'sni', 'sni-dir', 'ssl-socket', 'sslrouter', 'sslrouter2', 'suwsgi-socket',
+    'early-envdir', 'envdir', 'flock', 'flock-wait', 'flock-wait2', 'flock2', 'http2', 'https', 'https-socket', 'https-socket-modifier1',
+    'https-socket-modifier2', 'https2', 'mime-file', 'mimefile', 'setns', 'sni', 'sni-dir', 'ssl-socket', 'sslrouter', 'sslrouter2', 'suwsgi-socket',
 ])  # fmt: skip
 # What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
 # (core/uwsgi.c, uwsgi_start()).

@@ -168,6 +168,7 @@ def test_a_relative_path_is_where_it_is_opened(exposing, line, option):
     [
         'envdir = /srv/env', 'early-envdir = /srv/env', 'https = 0.0.0.0:443,/var/cert,/srv/key', 'https2 = addr=:443,cert=/var/cert,key=/srv/key',
         'https-socket = :443,/srv/cert,/var/key', 'sni = x /var/cert,/srv/key', 'sni-dir = /srv/sni', 'mime-file = /srv/types',
+        'flock = /srv/locked', 'flock-wait = /srv/locked', 'flock2 = /srv/locked', 'flock-wait2 = /srv/locked', 'setns = /srv/namespaces',
     ],
 )  # fmt: skip
 def test_what_root_would_read_for_an_application_is_told(exposing, line):
