@@ -149,7 +149,7 @@ def test_broken_files_of_every_kind_are_refused_with_the_parsers_words_and_nothi
 def test_files_that_somebody_broke_are_refused_before_what_runs_is_stopped(kinds, sites):
     before = pids(every(ad_hoc('uwsgi_vassal', dict(name=NAMES))))
     available = '/etc/uwsgi/apps-available/kind-%s.%s'
-    # with the time of the former file, or the Emperor would take it itself
+    # with the time of the previous file, or the Emperor would take it itself
     for site in sites.values():
         for kind, (text, dummy) in BROKEN.items():
             path = available % (kind, kind)

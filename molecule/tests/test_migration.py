@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbook migrate on hosts of the init script and of uwsgi-emperor; each test goes on from where the former left the hosts."""
+"""The playbook migrate on hosts of the init script and of uwsgi-emperor; each test goes on from where the previous left the hosts."""
 
 from __future__ import absolute_import, division, print_function
 

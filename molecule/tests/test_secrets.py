@@ -225,7 +225,7 @@ def test_an_application_that_dies_with_a_value_on_its_lips_is_shown_without_it_a
     code, said = output(dict(PASSWORD=ANOTHER, FAILS='1'), dict(name='guest', env='{{ vault }}'))
     assert code != 0 and 'can not log in with ********' in said and 'the password is ********' in said, said
     assert SECRET not in said and ANOTHER not in said, said
-    assert 'Its former environment is back and runs again' in said, said
+    assert 'Its previous environment is back and runs again' in said, said
     expect(sites, dict(PASSWORD=SECRET, FAILS=None))
     for key, entry in drive(env=dict(PASSWORD=SECRET)).items():
         assert entry['actions'] == [] and entry['after']['pid'] != before[key]['after']['pid'], '%s: %s' % (key, entry)

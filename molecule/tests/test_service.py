@@ -94,10 +94,10 @@ def test_a_disabled_application_of_the_init_script_does_not_run(host):
 
 
 def test_the_applications_come_back_with_the_service(host, site):
-    former = site.facts('hello')['master']
+    previous = site.facts('hello')['master']
     host.check_output('systemctl restart %s', 'uwsgi@hello.service' if BY_SYSTEMD else 'uwsgi.service')
     host.check_output('curl --silent --output /dev/null --retry 20 --retry-delay 1 --fail --header "Host: hello.localhost" http://127.0.0.1/')
-    assert site.facts('hello')['master'] != former
+    assert site.facts('hello')['master'] != previous
 
 
 def test_the_log_of_a_vassal_is_rotated_and_written_on(host, site):

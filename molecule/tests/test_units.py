@@ -333,7 +333,7 @@ def test_a_restart_without_its_application_fails_and_one_that_follows_is_done(si
         for verb in 'reload', 'restart', 'reload':
             everywhere(sites, 'systemctl %s uwsgi@broken' % verb, fails=True)
             agree(sites, 'broken', 'active', True)
-        # at once, while for systemd the former is still under way
+        # at once, while for systemd the previous is still under way
         everywhere(sites, 'systemctl restart uwsgi@broken; sed -i "$ d" /srv/broken.py; systemctl restart uwsgi@broken')
         assert all(one['accepting'] for one in facts('broken').values())
         everywhere(sites, 'systemctl stop uwsgi@broken; echo "def (" >> /srv/broken.py')

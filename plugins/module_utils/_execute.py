@@ -55,12 +55,12 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
     pending = [job for job in jobs if not job.done and (wait or job.plan.mode)]
     while pending:
         began = clock()
-        former, view = view, host.supervisor.snapshot()
+        previous, view = view, host.supervisor.snapshot()
         now = clock()
         for job in pending:
-            if view.lost or view.emperor != former.emperor:
+            if view.lost or view.emperor != previous.emperor:
                 job.orphan(now)
-            if view.pids != former.pids:
+            if view.pids != previous.pids:
                 # 2.0.7 sleeps before each of many that it starts, up to a second
                 job.moved(now)
             try:
@@ -186,7 +186,7 @@ def roll_back(host, failed, timeout, sleep=time.sleep):
     run_jobs(host, [again for dummy, again in undone], timeout, sleep=sleep)
     for job, again in undone:
         job.after = again.after
-        back = 'former %s is back' % ('environment' if 'env' in job.plan.actions and 'write' not in job.plan.actions else 'file')
+        back = 'previous %s is back' % ('environment' if 'env' in job.plan.actions and 'write' not in job.plan.actions else 'file')
         job.unplanned.append('rollback')
         if 'delete' in again.plan.actions:
             host.files.delete(job.filename)

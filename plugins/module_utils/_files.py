@@ -192,7 +192,7 @@ def read_lines(path):
 
 
 def write_lines(path, lines):
-    """Puts a file of such lines in the place of a former one, and makes the directories above it."""
+    """Puts a file of such lines in the place of a previous one, and makes the directories above it."""
     _make_dir(os.path.dirname(path), 0o755)
     with naming(path + NEW), open(path + NEW, 'w') as handle:
         handle.write(''.join('%s\n' % to_native(line) for line in lines))
@@ -255,7 +255,7 @@ class Files(object):
         return 0
 
     def refuse_unlink(self, filename):
-        """Raises VassalError if a vassal's link can not be removed: what is told to end would only be started again."""
+        """Raises VassalError if a vassal's link can not be removed: an application that is stopped would only be started again."""
         path = self.enabled_path(filename)
         if os.path.lexists(path) and not os.access(self.enabled_dir, os.W_OK | os.X_OK):
             raise VassalError(
@@ -268,20 +268,20 @@ class Files(object):
         return '%s/%s.ini' % (self.env_dir, split_extension(filename)[0])
 
     def write(self, filename, text, mtime, new_access=None):
-        """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the former file unless it is given."""
+        """Puts a file in place by one rename, with the modification time `mtime`; its access is that of the previous file unless it is given."""
         path = os.path.realpath(self.available_path(filename))
         place(path, text, new_access or access(path) or (MODE, 0, 0), mtime)
 
-    def former_env_path(self, filename):
+    def previous_env_path(self, filename):
         """What a vassal's environment was before, for root alone and until the next boot: the log's last lines may quote it still."""
         return '%s/env/%s' % (STATE_DIR, os.path.basename(self.env_path(filename)))
 
     def write_env(self, filename, text, new_access=None):
         """Puts the file of a vassal's environment in place, or removes it where there is no text."""
-        path, former = self.env_path(filename), read(self.env_path(filename))
-        if former:
-            _make_dir(os.path.dirname(self.former_env_path(filename)), 0o700)
-            place(self.former_env_path(filename), former, (0o600, os.geteuid(), os.getegid()))
+        path, previous = self.env_path(filename), read(self.env_path(filename))
+        if previous:
+            _make_dir(os.path.dirname(self.previous_env_path(filename)), 0o700)
+            place(self.previous_env_path(filename), previous, (0o600, os.geteuid(), os.getegid()))
         if not text:
             remove(path)
             return
@@ -392,7 +392,7 @@ class Files(object):
         return '%s/%s/%s' % (STATE_DIR, self.enabled_dir.strip('/').replace('/', ':'), filename)
 
     def note(self, filename, mode, processes):
-        """Notes that the file of a vassal is about to change, and that these processes, pairs of PID and start, run the former one.
+        """Notes that the file of a vassal is about to change, and that these processes, pairs of PID and start, run the previous one.
 
         mode: how they are made to take it up, 'reload' or 'restart'.
         """

@@ -86,7 +86,7 @@ def end_daemons(shown):
 
 
 def to_emperor(shown, predecessors):
-    """From the init script, other services or systemd to the Emperor. An Emperor that has not started is told of by who asks for its start."""
+    """From the init script, other services or systemd to the Emperor. Whoever starts the Emperor reports a failure."""
     path = shown.get('FragmentPath', '')
     if path and path != _systemd.EMPEROR and shown.get('LoadState') != 'masked':
         predecessors = [EMPEROR] + predecessors
@@ -117,7 +117,7 @@ def stop_awake(units):
 
 
 def to_systemd(predecessors, disabled):
-    """From the init script, other services or the Emperor to systemd; what does not come up is told of by who asks for it.
+    """From the init script, other services or the Emperor to systemd; whoever starts an application reports a failure.
 
     An application's socket is open from its start on, and its service waits until the Emperor has ended it with its requests. The init
     script is masked for good: it would start everything a second time.

@@ -39,7 +39,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTEN
 
 # In seconds, for one systemctl of a module that has no timeout of its own.
 SYSTEMCTL = 60
-# A master of two or more workers that is told to stop in its first instants may wait out the mercy for one of them.
+# A master of two or more workers that is stopped in its first instants may wait for one of them until worker-reload-mercy is over.
 SETTLE = 0.5
 # The Emperor delays the next start of a vassal that dies by three minutes at the most; here is some time more for it to fail.
 THROTTLE = 240
@@ -148,7 +148,7 @@ class Host(object):
         )  # fmt: skip
 
     def _unfinished(self, filename):
-        """How a change of a vassal's file that a run was killed in is to be taken up, None where no process runs the former file."""
+        """How a change of a vassal's file that a run was killed in is to be taken up, None where no process runs the previous file."""
         mode, processes = self.files.noted(filename) or (None, [])
         return mode if any((_processes.process(pid) or (None, None))[1] == start for pid, start in processes) else None
 
@@ -275,7 +275,7 @@ class Host(object):
             time.sleep(0.01)
 
     def note_change(self, filename, mode, pids):
-        """Notes that a vassal's file is about to change and which processes run the former one, for a run after one that is killed."""
+        """Notes that a vassal's file is about to change and which processes run the previous one, for a run after one that is killed."""
         self.files.note(filename, mode, [(pid, start) for pid, (dummy, start) in ((pid, _processes.process(pid)) for pid in pids) if start])
 
     # what may stand in the way
@@ -322,9 +322,9 @@ class Host(object):
     # why one failed
 
     def hide(self, filename, lines):
-        """Lines of a log without the values of a vassal's environment, of the former one, too."""
+        """Lines of a log without the values of a vassal's environment, of the previous one, too."""
         hidden = []
-        for path in self.files.env_path(filename), self.files.former_env_path(filename):
+        for path in self.files.env_path(filename), self.files.previous_env_path(filename):
             hidden += _environment.secrets(_environment.parse(read(path) or b''))
         # the lines are escaped already
         hidden += [visible(value) for value in hidden]
@@ -387,9 +387,9 @@ class Host(object):
             return 'journalctl -u %s' % unit, journal, find_reason(journal)
         if dying and self._logged(path) > max(since - THROTTLE, time.time() - (_processes.age(self.supervisor.pid) or 0)):
             # its log tells, if this Emperor's vassals wrote it
-            former = last_failed_start(recent(self.log_lines(filename)[1], since - THROTTLE))
-            if find_reason(former):
-                return path, former, find_reason(former)
+            previous = last_failed_start(recent(self.log_lines(filename)[1], since - THROTTLE))
+            if find_reason(previous):
+                return path, previous, find_reason(previous)
         if journal and not lines:
             return 'journalctl -u %s' % unit, journal, None
         return path, lines, None

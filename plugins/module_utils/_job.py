@@ -158,11 +158,11 @@ class Job(object):
         restart ourselves, or put back, keeps its time: otherwise the Emperor may take the new process for an old one and
         reload it in its first instant, in which its workers miss the signal and run into the mercy.
         """
-        former = self.before.mtime
-        if former is not None and (self.plan.mode == 'restart' or self.restores):
-            return former
+        previous = self.before.mtime
+        if previous is not None and (self.plan.mode == 'restart' or self.restores):
+            return previous
         known = (view.stats or {}).get(self.filename, {}).get('last_mod', 0)
-        return max(time.time(), int(former or 0) + 1, known + 1)
+        return max(time.time(), int(previous or 0) + 1, known + 1)
 
     def moved(self, now):
         """The Emperor has started or lost a vassal, whichever: it is at work."""
@@ -183,22 +183,22 @@ class Job(object):
                 self._coming_up.deaths += 1
             self.pid = pid
             self.born = True
-        former = pid is not None and pid == self.before.pid
-        if former and mode in ('stop', 'restart'):
+        previous = pid is not None and pid == self.before.pid
+        if previous and mode in ('stop', 'restart'):
             self._ending.step(host, view, pid, now, timeout, wait)
         elif self.plan.wants_gone:
             self._ending.follow(host, pid, now)
-        elif former and mode == 'reload' and self._reload.asked is None:
+        elif previous and mode == 'reload' and self._reload.asked is None:
             self._reload.ask(host, pid, now)
         else:
-            if former and mode == 'reload':
+            if previous and mode == 'reload':
                 self._reload.ask_again(pid, now)
             self._coming_up.step(host, view, now, pid)
         if not self.done and now > self.deadline:
             self.fail('after %d s: %s' % (timeout, self.seen))
 
     def old_workers(self, pid):
-        """Those of the former processes that are still the vassal's."""
+        """Those of the previous processes that are still the vassal's."""
         return set(_processes.children(pid) + [pid]) & self.before.workers
 
 
@@ -282,7 +282,7 @@ class Ending(object):
         host.supervisor.end(self.job.filename, pid, again=not gone)
 
     def follow(self, host, pid, now):
-        """Watches until no process of a vassal is left whose former master has ended."""
+        """Watches until no process of a vassal is left whose previous master has ended."""
         job = self.job
         if job.stops and self.asked in (None, 'draining'):
             # it ended by itself, so the Emperor starts it again

@@ -46,10 +46,10 @@ USAGE = """usage: vassal-units watch|calm
        vassal-units start|stop|reload|renew|why UNIT
        vassal-units hand-over emperor|systemd [UNIT]... [-- NAME...]
 
-  watch                   has systemd know how the vassals are, until it is told to end
+  watch                   keeps systemd up to date on the vassals, until it is stopped
   calm                    waits until no vassal starts
   start, stop, reload     does that with the vassal of a unit
-  renew                   opens the socket of a unit anew if its application is to run as another user than it did
+  renew                   opens the socket of a unit again if its application is to run as another user than before
   why                     says why the application of a unit died
   hand-over               makes the Emperor or systemd run what other services, and the units given, run so far; all that is enabled but
                           for the names given
@@ -153,7 +153,7 @@ def run_verb(word, instance):
         # with one, a start that follows would ask nobody
         marked = _units.mark(name, False)
         if wanted_now and not marked and not watched_over():
-            # a watcher that ends has all units stopped: one of a former release only removes the marks, and what says more may be lost
+            # a watcher that ends has all units stopped: one of a previous release only removes the marks, and what says more may be lost
             call_off(name)
             raise VassalError('%s: its mark is gone, and so is %s: nothing was done. Try again' % (to_native(name), _units.WATCHER))
     failed = False
@@ -263,9 +263,9 @@ def plan(host, name, state, watched=False):
 
 
 def renew_socket(instance):
-    """Has systemd open the socket of an application anew that is to run as another user than it did. Returns the exit code.
+    """Opens the socket of an application again that is to run as another user than before. Returns the exit code.
 
-    A process of the former user may have it open, and would take requests. The unit that calls this is ended and started again by that.
+    A process of the previous user may have the socket open, and would take requests. systemd ends the unit that calls this, and starts it again.
     """
     name = check_name(name_of(instance))
     was = to_native((_processes.read('%s/%s.user' % (_files.RUN_DIR, to_native(name))) or b'').strip())
@@ -274,9 +274,9 @@ def renew_socket(instance):
     user = host.configurations.user(filename) if filename else was
     if user == was:
         return 0
-    _units.say('It ran as %s, and is to run as %s: its socket is opened anew' % (was, user or 'another user'))
+    _units.say('It ran as %s, and is to run as %s: systemd opens its socket again' % (was, user or 'another user'))
     dummy, dummy, err = _units.run_command(['systemctl', 'restart', socket_of(name)])
-    raise VassalError('%s: systemd has not opened its socket anew: %s' % (to_native(name), err.strip()))
+    raise VassalError('%s: systemd has not opened its socket again: %s' % (to_native(name), err.strip()))
 
 
 def explain_exit(instance):
@@ -297,7 +297,7 @@ def explain_exit(instance):
 def wait_for_starts():
     """Waits until no vassal starts, at most START seconds: before the Emperor is stopped. Returns the exit code.
 
-    One that is told to end while it starts does so once it has started; its workers, in their first instants, may miss it, and the
+    A vassal that is stopped while it starts ends once it has started; its workers, in their first instants, may miss the signal, and the
     Emperor waits for them until its mercy is over, with all others down. Till then all of them keep serving.
     """
     host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='emperor'))

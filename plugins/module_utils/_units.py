@@ -82,7 +82,7 @@ def ask(name):
 
 
 def asked(name, last=True):
-    """Whether the watcher has asked for what a unit does, a moment ago. It is told but once, to the `last` who wants to know."""
+    """Whether the watcher has asked for what a unit does, a moment ago. Answered once, to the `last` caller who asks."""
     path = '%s/%s%s' % (MARKS, unit_of(name), ASKED)
     if not os.path.exists(path):
         return False

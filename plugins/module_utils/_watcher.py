@@ -45,7 +45,7 @@ RUN_TIMEOUT = 3600
 STEADY = 3.0
 # How many snapshots in a row have to find a vassal down: one that is restarted is down for a moment.
 DOWN_AFTER = 2
-# While a run of the module is at work, systemd is told of what came up, and of what went, only each time after this many snapshots.
+# While a run of the module is at work, systemd learns what came up, and what went, only after each so many snapshots.
 RISES_EVERY = 30
 FALLS_EVERY = 4
 # systemd is asked again after this many snapshots at least.
@@ -150,7 +150,7 @@ class Watcher(object):
             entries = [entry for entry in _units.entries(directory) if entry.startswith('uwsgi@') and entry.endswith('.service')]
             found.update(name_of(entry) for entry in entries if os.path.realpath('%s/%s' % (directory, entry)) == os.devnull)
         for name in sorted(found - self._masked):
-            _units.say('%s is masked: systemd is told nothing of it, and %s goes on as its link says' % (unit_of(name), to_native(name)))
+            _units.say('%s is masked: systemd learns nothing of it, and %s runs as its link says' % (unit_of(name), to_native(name)))
         self._masked = found
         return found
 
@@ -248,12 +248,12 @@ def unsettled(host):
 
 
 def follow(host):
-    """Goes on until it is told to end: has links and the units of systemd agree."""
+    """Keeps links and the units of systemd in step, until it is stopped."""
     found = known = None
     while True:
-        former, found = found, unsettled(host)
+        previous, found = found, unsettled(host)
         # twice in a row: a file that is replaced is away for a moment
-        if found == former and found != ([], _lines(AGREED)):
+        if found == previous and found != ([], _lines(AGREED)):
             settle(host)
         units = wanted()
         if units != known and not host.files.busy():
@@ -280,13 +280,13 @@ def _identity(path):
     return '%d:%.6f' % (found.st_ino, found.st_ctime)
 
 
-def _renewed(former, links):
+def _renewed(previous, links):
     """Whether one of two links is another than it was; of one that was not there, or that nobody knows, that can not be told."""
-    return bool(former) and any(None not in pair and pair[0] != pair[1] for pair in zip(former, links))
+    return bool(previous) and any(None not in pair and pair[0] != pair[1] for pair in zip(previous, links))
 
 
 def _agreement():
-    """The names agreed on, each with what tells its links from others; a former release wrote the names alone."""
+    """The names agreed on, each with what tells its links from others; a previous release wrote the names alone."""
     found = {}
     for line in read_lines(AGREED):
         words = [None if word == '-' else word for word in line.split() + ['-', '-']]
@@ -299,7 +299,7 @@ def _lines(path):
 
 
 def watch():
-    """Goes on until it is told to end."""
+    """Runs until it is stopped."""
 
     def stop(dummy, frame):
         raise SystemExit(0)

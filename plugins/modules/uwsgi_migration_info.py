@@ -200,15 +200,15 @@ class Migration(object):
         dummy, out, dummy = self.run_command(['systemctl', 'show', '-p', 'ActiveState', '-p', 'ControlGroup', '-p', 'FragmentPath', unit])
         return dict(line.split('=', 1) for line in out.split('\n') if '=' in line)
 
-    def _add(self, service, name, path, text, former, pid):
+    def _add(self, service, name, path, text, previous, pid):
         """An application, with the text that its file has to have; it is refused if uWSGI does not take that."""
         if path.endswith('.ini') and 'emperor' in dict(_migration.section_options(text)):
-            self.refusals.append('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, former, ENABLED))
+            self.refusals.append('%s: %s starts an Emperor of its own; move its vassals to %s first.' % (name, previous, ENABLED))
         for problem in self.configurations.lint(os.path.basename(path), to_bytes(text), strict=False):
             self.refusals.append('%s: %s: %s.' % (name, path, problem))
         self.notes += ['%s: %s.' % (name, sentence) for sentence in self.configurations.left_out(os.path.basename(path))]
         if pid is None:
-            self.refusals.append('%s: it is enabled (%s), but does not run: start it, or remove it there.' % (name, former))
+            self.refusals.append('%s: it is enabled (%s), but does not run: start it, or remove it there.' % (name, previous))
         self.applications.append(dict(name=name, service=service, path=path, changed=False, pid=pid))
         if text != read_text(path):
             self.applications[-1]['changed'] = True

@@ -76,7 +76,7 @@ options:
     description:
       - The application's options, for a file in INI format. A list repeats its option.
       - A change is applied by a graceful reload where that suffices, otherwise by a restart.
-      - When the application does not come up with it, the former file is put back.
+      - When the application does not come up with it, the previous file is put back.
       - It is no place for secrets, which show in C(--diff) and C(-vvv). O(env) is.
     type: dict
   content:
@@ -92,7 +92,7 @@ options:
         values of four characters and more.
       - A value is taken literally, whatever uWSGI would make of it elsewhere. A line break in it is an error, and so is a name that begins
         with C(UWSGI_), by which uWSGI sets its own options.
-      - A change is applied by a restart. When the application does not come up with it, the former variables are put back.
+      - A change is applied by a restart. When the application does not come up with it, the previous variables are put back.
       - Without it the variables are left as they are; V({}) and O(state=absent) remove them.
       - The defaults of the role P(uwsgi.emperor.emperor#role) read that file; on a host that was set up by hand the task says which lines
         they lack.

@@ -77,7 +77,7 @@ def test_the_unit_has_all_directives_that_the_hosts_systemd_knows_and_no_other(t
         ),
         (
             ['systemd/%s/uwsgi@.service', 'systemd/%s/uwsgi@.socket'],
-            'Conflicts ExecStopPost ListenStream RemoveOnStop Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval '
+            'Conflicts ExecStartPre ExecStopPost ListenStream RemoveOnStop Requires SocketGroup SocketMode SocketUser StartLimitBurst StartLimitInterval '
             'StopWhenUnneeded SuccessExitStatus TimeoutStartSec',
         ),
     ],
@@ -93,7 +93,7 @@ def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know(units, 
 
 @pytest.mark.parametrize(
     'template, options, first',
-    [(EMPEROR, ['emperor-graceful-shutdown'], '2.0.19'), (DEFAULTS, ['hook-master-start', 'hook-pre-app'], '2.0.12')],
+    [(EMPEROR, ['emperor-graceful-shutdown'], '2.0.19'), (DEFAULTS, ['hook-master-start', 'hook-post-app', 'hook-pre-app'], '2.0.12')],
     ids=['emperor', 'defaults'],
 )
 def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, options, first):

@@ -144,11 +144,11 @@ def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypat
     monkeypatch.setattr(os, 'fchown', lambda descriptor, *ids: None)
     monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
     host.files.env_dir = str(tmp_path / 'apps-env')
-    for text in b'[uwsgi]\nenv = A=former-value\n', b'[uwsgi]\nenv = A=other-value\n':
+    for text in b'[uwsgi]\nenv = A=previous-value\n', b'[uwsgi]\nenv = A=other-value\n':
         host.files.write_env('a.yml', text, (0o640,) + own)
         assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
     assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
-    assert host.hide('a.yml', ['other-value and former-value']) == ['******** and ********']
+    assert host.hide('a.yml', ['other-value and previous-value']) == ['******** and ********']
     assert access(tmp_path / 'state' / 'env')[0] == 0o700 and access(tmp_path / 'state' / 'env' / 'a.ini')[0] == 0o600
     host.files.write_env('a.yml', None)
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()

@@ -30,7 +30,7 @@ DEBIAN_12 = [('declare-option', 'deb-confname=$1')] + DEBIAN_8[1:] + [('chown-so
 
 
 @pytest.mark.parametrize(
-    'former, wanted',
+    'previous, wanted',
     [
         ('plugin = uwsgi_rack_ruby21', 'plugin = rack_ruby21'),
         ('plugins=uwsgi_python,http , uwsgi_logfile', 'plugins=python,http , logfile'),
@@ -57,8 +57,8 @@ DEBIAN_12 = [('declare-option', 'deb-confname=$1')] + DEBIAN_8[1:] + [('chown-so
         ('', ''),
     ],
 )
-def test_a_line_of_an_applications_file_is_converted_in_each_format(former, wanted):
-    assert convert(former) == wanted
+def test_a_line_of_an_applications_file_is_converted_in_each_format(previous, wanted):
+    assert convert(previous) == wanted
     assert convert(wanted) == wanted
 
 
@@ -154,7 +154,7 @@ def test_a_vassal_of_uwsgi_emperor_goes_on_as_it_ran(text, user, wanted):
 
 
 @pytest.mark.parametrize(
-    'former, wanted',
+    'previous, wanted',
     [
         ('uwsgi_pass unix:/run/uwsgi/app/redmine/socket;', 'uwsgi_pass unix:/run/uwsgi/redmine.socket;'),
         ('uwsgi_pass unix:///run/uwsgi/app/redmine/socket;', 'uwsgi_pass unix:///run/uwsgi/redmine.socket;'),
@@ -163,9 +163,9 @@ def test_a_vassal_of_uwsgi_emperor_goes_on_as_it_ran(text, user, wanted):
         ('uwsgi_pass "unix:/run/uwsgi/app/$app/socket";', 'uwsgi_pass "unix:/run/uwsgi/app/$app/socket";'),
     ],
 )
-def test_the_sockets_that_nginx_names_are_replaced(former, wanted):
-    assert rewrite_nginx(former) == wanted
-    assert bool(leftovers(wanted)) is (former == wanted)
+def test_the_sockets_that_nginx_names_are_replaced(previous, wanted):
+    assert rewrite_nginx(previous) == wanted
+    assert bool(leftovers(wanted)) is (previous == wanted)
 
 
 def test_a_comment_is_no_leftover():

@@ -288,7 +288,7 @@ def test_the_program_does_nothing_for_others_than_root(monkeypatch, capsys, call
 
 
 @pytest.mark.parametrize('was, user, renewed', [('bob', 'bob', False), ('bob', 'alice', True), ('bob', 'root', True), ('bob', None, True)])
-def test_the_socket_of_another_user_is_opened_anew(monkeypatch, tmp_path, capsys, was, user, renewed):
+def test_the_socket_of_another_user_is_opened_again(monkeypatch, tmp_path, capsys, was, user, renewed):
     """The unit that calls it is ended by that: where it is not, systemd did nothing."""
     asked = []
     host = Host()
