@@ -269,12 +269,16 @@ def renew_socket(instance):
     """
     name = check_name(name_of(instance))
     was = to_native((_processes.read('%s/%s.user' % (_files.RUN_DIR, to_native(name))) or b'').strip())
-    host = find_host(_units.run_command, dict(_units.DEFAULTS, supervisor='systemd'))
-    filename = host.files.enabled().get(name) or host.files.available().get(name)
-    user = host.configurations.user(filename) if filename else was
+    layout = _units.DEFAULTS
+    files = _files.Files(layout['available_dir'], layout['enabled_dir'])
+    filename = files.enabled().get(name) or files.available().get(name)
+    # systemd itself asks: without find(), which would ask systemd while nobody answers
+    configurations = Systemd(_units.run_command, layout['unit'], files, layout['defaults']).configurations
+    user = configurations.user(filename) if filename else was
     if user == was:
         return 0
-    _units.say('It ran as %s, and is to run as %s: systemd opens its socket again' % (was, user or 'another user'))
+    as_whom = 'is to run as %s' % user if user else 'it can not be told as whom it is to run'
+    _units.say('It ran as %s, and %s: systemd opens its socket again' % (was, as_whom))
     dummy, dummy, err = _units.run_command(['systemctl', 'restart', socket_of(name)])
     raise VassalError('%s: systemd has not opened its socket again: %s' % (to_native(name), err.strip()))
 
