@@ -93,7 +93,7 @@ def test_the_vassals_units_have_no_directive_that_debian_8_does_not_know(units, 
 
 @pytest.mark.parametrize(
     'template, options, first',
-    [(EMPEROR, ['emperor-graceful-shutdown'], '2.0.19'), (DEFAULTS, ['hook-master-start', 'hook-post-app', 'hook-pre-app'], '2.0.12')],
+    [(EMPEROR, ['emperor-graceful-shutdown'], '2.0.19'), (DEFAULTS, ['hook-master-start', 'hook-pre-app'], '2.0.12')],
     ids=['emperor', 'defaults'],
 )
 def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, options, first):
@@ -105,6 +105,13 @@ def test_uwsgi_is_given_no_option_that_it_does_not_know(tmp_path, template, opti
     assert set(options) <= newest
     assert rendered['uwsgi-' + first] == rendered['uwsgi-not-there-yet'] == newest
     assert rendered['uwsgi-2.0.7-debian'] == newest - set(options)
+
+
+def test_workers_in_their_first_instants_exit_where_the_socket_outlives_their_master(tmp_path):
+    hosts = dict(old=dict(systemd=215, uwsgi='2.0.7-debian'), new=dict(systemd=257, uwsgi='2.0.28-debian'))
+    for supervisor, wanted in ('emperor', set()), ('systemd', set(['new'])):
+        rendered = render(tmp_path, DEFAULTS, hosts, emperor_supervisor=supervisor)
+        assert set(host for host in hosts if 'hook-post-app' in rendered[host]) == wanted
 
 
 def test_the_signal_that_ends_an_application_is_known_to_its_uwsgi_and_to_systemd(tmp_path):
