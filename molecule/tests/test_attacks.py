@@ -210,7 +210,7 @@ def test_root_opens_nothing_where_an_application_could_put_a_link(attacked, gues
     'option, value',
     [
         ('include', '/srv/games/more.ini'), ('exec-as-root', '/srv/games/run'), ('hook-as-root', 'exec:/srv/games/run'), ('envdir', '/srv/games/env'),
-        ('file-write', '/srv/games/out=text'),
+        ('file-write', '/srv/games/out=text'), ('exec-as-user-atexit', '/srv/games/run'), ('fallback-config', '/srv/games/more.ini'),
     ],
 )  # fmt: skip
 def test_root_reads_and_runs_nothing_that_an_application_could_change(attacked, guest, option, value):

@@ -26,6 +26,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complain
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import read, run_all
 from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     AS_ROOT,
+    AT_EXIT,
     BEFORE_BIND,
     DIRECTORIES,
     KEEPS_ROOT,
@@ -190,9 +191,15 @@ def unfit(filename, options):
     ]
 
 
-def _programs(value):
-    """The absolute paths in what a hook or a command of uWSGI's says."""
-    return re.findall(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+', value)
+def _programs(option, value, directory):
+    """The paths in what a hook or a command of uWSGI's says; the relative ones where it is run in a directory that is not uWSGI's own."""
+    found = re.findall(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+', value)
+    if directory:
+        relative = re.findall(r'(?:^|(?<=[\s;|&(:\'"]))\.\.?/[^\s;|&<>,()\'"]*', value) + re.findall(r'^(?:exec:)?\s*(\w[^\s/:]*/[^\s;|&<>,()\'"]*)', value)
+        if option == 'fallback-config' and not value.startswith('/'):
+            relative = [value]
+        found += [os.path.join(directory, path) for path in relative]
+    return found
 
 
 def _tell(result, own, what, found, remedy):
@@ -285,8 +292,10 @@ class Configurations(object):
             look = _alterable.open_above if by_path else _alterable.alterable
             if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
                 result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
-            for path in _programs(value) if option in RUNS_AS_ROOT else []:
-                _tell(result, own, 'uWSGI is still root when it runs its %s, %s' % (option, path), look(path), 'Keep it where root alone writes')
+            directory = options.get('chdir') or options.get('force-cwd')
+            for path in _programs(option, value, directory) if option in RUNS_AS_ROOT else []:
+                root = 'may still be' if option in AT_EXIT else 'is still'
+                _tell(result, own, 'uWSGI %s root when it runs its %s, %s' % (root, option, path), look(path), 'Keep it where root alone writes')
         if options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is
             return result

@@ -93,9 +93,13 @@ AS_ROOT = DIRECTORIES + (
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
 BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
+# What uWSGI runs when it exits, as root where it exits before it has dropped root: whoever owns its `chdir` can make it do so (core/uwsgi.c,
+# uwsgi_exec_atexit(); core/config.c, uwsgi_fallback_config()).
+AT_EXIT = ('exec-as-user-atexit', 'fallback-config', 'hook-as-user-atexit')
 # What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
 RUNS_AS_ROOT = frozenset(
     [_kind + _when for _kind in ('exec-', 'hook-', 'mount-', 'umount-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
+    + list(AT_EXIT)
     + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )

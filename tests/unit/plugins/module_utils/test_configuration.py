@@ -203,11 +203,21 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
         'hook-asap = chown:/srv/a alice', "exec-as-root = sh -c '/srv/a.sh'", 'exec-as-root = /bin/true&&/srv/a.sh',
         'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
         'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins', 'mount-as-root = bind /srv/x /mnt',
+        'exec-as-user-atexit = /srv/a.sh', 'hook-as-user-atexit = exec:/srv/a.sh', 'fallback-config = /srv/a.ini',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
     assert exposing(line, uid=uid) == [[line.split()[0]], []]
     assert exposing(line.replace('/srv', '/var'), uid=uid) == exposing(line.replace('as-root', 'as-user').replace('/srv', '/var')) == [[], []]
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['exec-as-root = ./a.sh', 'exec-as-root = bin/a.sh x', 'hook-as-root = exec:../a.sh', 'exec-as-user-atexit = cd x; ./a.sh', 'fallback-config = a.ini'],
+)
+def test_what_root_runs_is_looked_at_where_it_is_run(exposing, line):
+    assert exposing(line, chdir='/srv/app') == [[line.split()[0]], []]
+    assert exposing(line, chdir='/var/app') == exposing(line) == exposing('exec-as-root = sed s/a/b/ x', chdir='/srv/app') == [[], []]
 
 
 @pytest.mark.parametrize(
