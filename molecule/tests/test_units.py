@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import BY_ROLE, PLUGIN, ad_hoc, drive, playbook
 
-SCENARIOS = ['default', 'jessie']
+SCENARIOS = ['attacks', 'jessie']
 
 LINK = '/etc/uwsgi/apps-enabled/%s.ini'
 FILE = '/etc/uwsgi/apps-available/%s.ini'
