@@ -191,14 +191,19 @@ def unfit(filename, options):
     ]
 
 
+# A path, and what is taken for one in a command that is run in a directory of others: it has a slash, or the ending of a program.
+_PATH = re.compile(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+')
+_RELATIVE = re.compile(
+    r'(?:^|(?<=[\s;|&(:\'"]))(?:\.\.?/[^\s;|&<>,()\'"]*|[\w-]+\.(?:bash|ini|js|lua|php|pl|py|rb|sh|so)(?![\w./]))|^(?:exec:)?\s*\w[^\s/:]*/[^\s;|&<>,()\'"]*'
+)
+
+
 def _programs(option, value, directory):
     """The paths in what a hook or a command of uWSGI's says; the relative ones where it is run in a directory that is not uWSGI's own."""
-    found = re.findall(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+', value)
+    found = _PATH.findall(value)
     if directory:
-        relative = re.findall(r'(?:^|(?<=[\s;|&(:\'"]))\.\.?/[^\s;|&<>,()\'"]*', value) + re.findall(r'^(?:exec:)?\s*(\w[^\s/:]*/[^\s;|&<>,()\'"]*)', value)
-        if option == 'fallback-config' and not value.startswith('/'):
-            relative = [value]
-        found += [os.path.join(directory, path) for path in relative]
+        relative = _RELATIVE.findall(value) if option != 'fallback-config' else [value] * (not value.startswith('/'))
+        found += [os.path.join(directory, path.replace('exec:', '').strip()) for path in relative]
     return found
 
 

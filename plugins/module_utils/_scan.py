@@ -96,10 +96,12 @@ OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 # What uWSGI runs when it exits, as root where it exits before it has dropped root: whoever owns its `chdir` can make it do so (core/uwsgi.c,
 # uwsgi_exec_atexit(); core/config.c, uwsgi_fallback_config()).
 AT_EXIT = ('exec-as-user-atexit', 'fallback-config', 'hook-as-user-atexit')
+# What uWSGI takes options from, beside LOADS (core/uwsgi.c, uwsgi_opt_load_config(); core/io.c, uwsgi_open_and_read(); plugins/sqlite3/plugin.c).
+CONFIGURES = ('config', 'inject-after', 'inject-before', 'sqlite', 'sqlite3')
 # What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
 RUNS_AS_ROOT = frozenset(
     [_kind + _when for _kind in ('exec-', 'hook-', 'mount-', 'umount-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
-    + list(AT_EXIT)
+    + list(AT_EXIT + CONFIGURES)
     + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )

@@ -204,6 +204,7 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
         'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
         'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins', 'mount-as-root = bind /srv/x /mnt',
         'exec-as-user-atexit = /srv/a.sh', 'hook-as-user-atexit = exec:/srv/a.sh', 'fallback-config = /srv/a.ini',
+        'config = /srv/a.lua', 'sqlite = /srv/a.db', 'sqlite3 = /srv/a.db', 'inject-before = /srv/a', 'inject-after = /srv/a',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
@@ -213,11 +214,14 @@ def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
 
 @pytest.mark.parametrize(
     'line',
-    ['exec-as-root = ./a.sh', 'exec-as-root = bin/a.sh x', 'hook-as-root = exec:../a.sh', 'exec-as-user-atexit = cd x; ./a.sh', 'fallback-config = a.ini'],
-)
+    [
+        'exec-as-root = ./a.sh', 'exec-as-root = bin/a.sh x', 'hook-as-root = exec:../a.sh', 'exec-as-user-atexit = cd x; ./a.sh',
+        'exec-as-root = python3 a.py x', 'hook-as-root = exec:a.sh', 'fallback-config = a.ini',
+    ],
+)  # fmt: skip
 def test_what_root_runs_is_looked_at_where_it_is_run(exposing, line):
     assert exposing(line, chdir='/srv/app') == [[line.split()[0]], []]
-    assert exposing(line, chdir='/var/app') == exposing(line) == exposing('exec-as-root = sed s/a/b/ x', chdir='/srv/app') == [[], []]
+    assert exposing(line, chdir='/var/app') == exposing(line) == exposing('exec-as-root = sed s/a.py/b/ x', chdir='/srv/app') == [[], []]
 
 
 @pytest.mark.parametrize(
