@@ -71,7 +71,8 @@ def end_daemons(shown):
 
     What is started meanwhile is not waited for. shown: as find_daemons() takes it.
     """
-    left = dict((pid, _processes.process(pid)[1]) for pid in find_daemons(shown) if _processes.process(pid))
+    found = dict((pid, _processes.process(pid)) for pid in find_daemons(shown))
+    left = dict((pid, one[1]) for pid, one in found.items() if one)
     for number, seconds in (signal.SIGQUIT, MERCY), (signal.SIGKILL, DEATH):
         if not left:
             return

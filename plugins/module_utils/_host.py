@@ -276,7 +276,8 @@ class Host(object):
 
     def note_change(self, filename, mode, pids):
         """Notes that a vassal's file is about to change and which processes run the previous one, for a run after one that is killed."""
-        self.files.note(filename, mode, [(pid, start) for pid, (dummy, start) in ((pid, _processes.process(pid)) for pid in pids) if start])
+        found = [(pid, _processes.process(pid)) for pid in pids]
+        self.files.note(filename, mode, [(pid, one[1]) for pid, one in found if one])
 
     # what may stand in the way
 

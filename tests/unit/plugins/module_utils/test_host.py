@@ -202,3 +202,13 @@ def test_what_is_no_fifo_of_its_is_told_after_a_moment(host, monkeypatch, tmp_pa
         host.tell_fifo('a.ini', 7, b'c')
     assert str(path) in str(error.value) and 'restart it' in str(error.value)
     assert not file or path.read_text() == u''
+
+
+def test_a_process_that_has_just_ended_runs_no_previous_file(monkeypatch):
+    """A vassal that keeps dying may do so between two looks."""
+    noted = []
+    host = make_host()
+    monkeypatch.setattr(host.files, 'note', lambda *arguments: noted.append(arguments))
+    monkeypatch.setattr(_processes, 'process', {1: (0, 77)}.get)
+    host.note_change('a.ini', 'restart', [1, 2])
+    assert noted == [('a.ini', 'restart', [(1, 77)])]
