@@ -30,6 +30,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     BEFORE_BIND,
     DIRECTORIES,
     KEEPS_ROOT,
+    LOGGERS,
     OPENS,
     PLACEHOLDER,
     READS_AS_ROOT,
@@ -298,8 +299,9 @@ class Configurations(object):
             if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
                 result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
             directory = options.get('chdir') or options.get('force-cwd')
-            for path in _programs(option, value, directory) if option in RUNS_AS_ROOT else []:
-                root = 'may still be' if option in AT_EXIT else 'is still'
+            piped = option in LOGGERS and 'pipe:' in value
+            for path in _programs(option, value, directory) if option in RUNS_AS_ROOT or piped else []:
+                root = 'may still be' if option in AT_EXIT or piped else 'is still'
                 _tell(result, own, 'uWSGI %s root when it runs its %s, %s' % (root, option, path), look(path), 'Keep it where root alone writes')
         if options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is

@@ -96,6 +96,8 @@ OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 # What uWSGI runs when it exits, as root where it exits before it has dropped root: whoever owns its `chdir` can make it do so (core/uwsgi.c,
 # uwsgi_exec_atexit(); core/config.c, uwsgi_fallback_config()).
 AT_EXIT = ('exec-as-user-atexit', 'fallback-config', 'hook-as-user-atexit')
+# Their pipe: is a program, which uWSGI may run when it exits, too (core/uwsgi.c, uwsgi_flush_logs()).
+LOGGERS = ('logger', 'logger-req', 'req-logger')
 # What uWSGI takes options from, beside LOADS (core/uwsgi.c, uwsgi_opt_load_config(); core/io.c, uwsgi_open_and_read(); plugins/sqlite3/plugin.c).
 CONFIGURES = ('config', 'inject-after', 'inject-before', 'sqlite', 'sqlite3')
 # What uWSGI runs or loads while it is root (core/uwsgi.c, uwsgi_start(); core/hooks.c).
@@ -105,11 +107,12 @@ RUNS_AS_ROOT = frozenset(
     + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )
-# What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c),
-# opens as it is, a device too (core/uwsgi.c, uwsgi_opt_flock()), or takes its namespaces from (core/utils.c, uwsgi_setns()).
+# What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c;
+# core/cache.c), opens as it is, a device too (core/uwsgi.c, uwsgi_opt_flock()), or takes its namespaces from (core/utils.c, uwsgi_setns()).
 READS_AS_ROOT = frozenset([
     'early-envdir', 'envdir', 'flock', 'flock-wait', 'flock-wait2', 'flock2', 'http2', 'https', 'https-socket', 'https-socket-modifier1',
-    'https-socket-modifier2', 'https2', 'mime-file', 'mimefile', 'setns', 'sni', 'sni-dir', 'ssl-socket', 'sslrouter', 'sslrouter2', 'suwsgi-socket',
+    'https-socket-modifier2', 'https2', 'load-file-in-cache', 'load-file-in-cache-gzip', 'mime-file', 'mimefile', 'setns', 'sni', 'sni-dir', 'ssl-socket',
+    'sslrouter', 'sslrouter2', 'suwsgi-socket',
 ])  # fmt: skip
 # What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
 # (core/uwsgi.c, uwsgi_start()).
@@ -546,7 +549,7 @@ class _Scanner(object):
 
 def path_of(option, value, directory=None):
     """The path in the value of one of OPENS, joined to the directory in which it is opened; None where there is none that is absolute then."""
-    if option in ('logger', 'logger-req', 'req-logger'):
+    if option in LOGGERS:
         found = re.match('(?:[\\w-]+ )?file:(.*)', value)
     elif option in DIRECTORIES:
         found = re.match('(/[^ *]*)', value)

@@ -169,6 +169,7 @@ def test_a_relative_path_is_where_it_is_opened(exposing, line, option):
         'envdir = /srv/env', 'early-envdir = /srv/env', 'https = 0.0.0.0:443,/var/cert,/srv/key', 'https2 = addr=:443,cert=/var/cert,key=/srv/key',
         'https-socket = :443,/srv/cert,/var/key', 'sni = x /var/cert,/srv/key', 'sni-dir = /srv/sni', 'mime-file = /srv/types',
         'flock = /srv/locked', 'flock-wait = /srv/locked', 'flock2 = /srv/locked', 'flock-wait2 = /srv/locked', 'setns = /srv/namespaces',
+        'load-file-in-cache = /srv/a.css', 'load-file-in-cache-gzip = cache /srv/a.css',
     ],
 )  # fmt: skip
 def test_what_root_would_read_for_an_application_is_told(exposing, line):
@@ -204,6 +205,7 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
         'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
         'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins', 'mount-as-root = bind /srv/x /mnt',
         'exec-as-user-atexit = /srv/a.sh', 'hook-as-user-atexit = exec:/srv/a.sh', 'fallback-config = /srv/a.ini',
+        'logger = pipe:/srv/a.sh', 'req-logger = x pipe:/srv/a.sh',
         'config = /srv/a.lua', 'sqlite = /srv/a.db', 'sqlite3 = /srv/a.db', 'inject-before = /srv/a', 'inject-after = /srv/a',
     ],
 )
