@@ -64,12 +64,15 @@ class Attacked(object):
     def drive(self, *options, **arguments):
         return conftest.ad_hoc('uwsgi_vassal', arguments, *options, hosts=(HOST,))[HOST]
 
+    def wait(self, condition):
+        """Returns when a command of the host's succeeds."""
+        self.check('sh -c %s', 'for i in $(seq 300); do %s && exit; sleep 0.1; done; exit 1' % condition)
+
     def kill_master_of_stone(self):
         """www-data kills the master of its own application, which is started again; returns when that answers."""
         master = self.site.facts('stone')['master']
         assert self.as_user('www-data', 'kill -9 %d' % master).rc == 0
-        wait = 'for i in $(seq 300); do curl -sf -o /dev/null -H "Host: stone.localhost" http://127.0.0.1/ && exit; sleep 0.1; done; exit 1'
-        self.check('sh -c %s', wait)
+        self.wait('curl -sf -o /dev/null -H "Host: stone.localhost" http://127.0.0.1/')
         assert self.site.facts('stone')['master'] != master
 
 
@@ -273,7 +276,7 @@ for number in range(3, 64):
     except (OSError, socket.error):
         pass
 """
-# That process, which goes on to accept.
+# That process, which keeps accepting.
 TAKE = """
 import os, select, socket
 try:
@@ -316,11 +319,7 @@ def as_games(attacked, program, sign):
     """Starts a program of games' in the background, and waits for a sign of it."""
     path = '/srv/games/%s.py' % sign
     attacked.check("cat > %s << 'END'\n%s\nEND\nsu -s /bin/sh -c '%s %s > /dev/null 2>&1 < /dev/null &' games" % (path, program, conftest.INTERPRETER, path))
-    appears(attacked, '/srv/games/' + sign)
-
-
-def appears(attacked, path):
-    attacked.check('sh -c %s', 'for i in $(seq 300); do test -e %s && exit; sleep 0.1; done; exit 1' % path)
+    attacked.wait('test -e /srv/games/' + sign)
 
 
 def takes(attacked, requests):
@@ -337,7 +336,7 @@ def test_who_was_an_applications_user_has_no_socket_of_it_any_more(attacked, gue
     as_games(attacked, TAKE, 'hand')
     result = attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'))
     assert not result['failed'], result
-    appears(attacked, '/srv/games/has')
+    attacked.wait('test -e /srv/games/has')
     assert takes(attacked, 500)
     if way == 'killed':
         as_games(attacked, KILL, 'watches')

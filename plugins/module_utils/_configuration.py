@@ -192,19 +192,22 @@ def unfit(filename, options):
     ]
 
 
-# A path, and what is taken for one in a command that is run in a directory of others: it has a slash, or the ending of a program.
 _PATH = re.compile(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+')
+# What is taken for a relative path: the command with a slash in it, and words that begin with ./ or ../, or have the ending of a program.
 _RELATIVE = re.compile(
-    r'(?:^|(?<=[\s;|&(:\'"]))(?:\.\.?/[^\s;|&<>,()\'"]*|[\w-]+\.(?:bash|ini|js|lua|php|pl|py|rb|sh|so)(?![\w./]))|^(?:exec:)?\s*\w[^\s/:]*/[^\s;|&<>,()\'"]*'
+    r'^\s*\w[^\s/:]*/[^\s;|&<>,()\'"]*'
+    r'|(?:^|(?<=[\s;|&(:\'"]))(?:\.\.?/[^\s;|&<>,()\'"]*|[\w-]+\.(?:bash|ini|js|lua|php|pl|py|rb|sh|so)(?![\w./]))'
 )
 
 
 def _programs(option, value, directory):
     """The paths in what a hook or a command of uWSGI's says; the relative ones where it is run in a directory that is not uWSGI's own."""
+    if option == 'fallback-config':
+        return [os.path.join(directory or '/', value)]
     found = _PATH.findall(value)
     if directory:
-        relative = _RELATIVE.findall(value) if option != 'fallback-config' else [value] * (not value.startswith('/'))
-        found += [os.path.join(directory, path.replace('exec:', '').strip()) for path in relative]
+        command = value[len('exec:') :] if value.startswith('exec:') else value
+        found += [os.path.join(directory, path.strip()) for path in _RELATIVE.findall(command)]
     return found
 
 
@@ -292,15 +295,17 @@ class Configurations(object):
                 result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
                 continue
             _tell(result, own, 'root reads its configuration from %s' % path, _alterable.alterable(path), 'Keep it where root alone writes')
+        # which uWSGI enters while it is still root
+        directory = options.get('chdir') or options.get('force-cwd')
         for option, value, own in opened:
             # other hooks work on a file, by its path
             by_path = option.startswith(('mount-', 'umount-')) or option.startswith('hook-') and not value.startswith('exec:')
             look = _alterable.open_above if by_path else _alterable.alterable
-            if option in RUNS_AS_ROOT and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
-                result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
-            directory = options.get('chdir') or options.get('force-cwd')
             piped = option in LOGGERS and 'pipe:' in value
-            for path in _programs(option, value, directory) if option in RUNS_AS_ROOT or piped else []:
+            runs = option in RUNS_AS_ROOT or piped
+            if runs and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
+                result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
+            for path in _programs(option, value, directory) if runs else []:
                 root = 'may still be' if option in AT_EXIT or piped else 'is still'
                 _tell(result, own, 'uWSGI %s root when it runs its %s, %s' % (root, option, path), look(path), 'Keep it where root alone writes')
         if options.get('uid') in (None, 'root', '0'):
@@ -323,7 +328,7 @@ class Configurations(object):
                 continue
             said = 'uWSGI is still root when it opens its %s' % option
             if not PLACEHOLDER.search(value):
-                path = path_of(option, value, option in BEFORE_BIND and options.get('chdir') or options.get('force-cwd'))
+                path = path_of(option, value, directory if option in BEFORE_BIND else options.get('force-cwd'))
                 keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
                 found = path and _alterable.open_above(path)
                 if option in DIRECTORIES:

@@ -71,8 +71,7 @@ def end_daemons(shown):
 
     What is started meanwhile is not waited for. shown: as find_daemons() takes it.
     """
-    found = dict((pid, _processes.process(pid)) for pid in find_daemons(shown))
-    left = dict((pid, one[1]) for pid, one in found.items() if one)
+    left = _processes.starts(find_daemons(shown))
     for number, seconds in (signal.SIGQUIT, MERCY), (signal.SIGKILL, DEATH):
         if not left:
             return
@@ -81,7 +80,8 @@ def end_daemons(shown):
         end = _processes.monotonic() + seconds
         while left and _processes.monotonic() < end:
             time.sleep(BLINK)
-            left = dict((pid, began) for pid, began in left.items() if (_processes.process(pid) or (0, 0))[1] == began)
+            alive = _processes.starts(left)
+            left = dict((pid, began) for pid, began in left.items() if alive.get(pid) == began)
     if left:
         raise VassalError('These daemons of /etc/init.d/uwsgi do not end: %s. Nothing else was changed.' % ' '.join(map(str, sorted(left))))
 

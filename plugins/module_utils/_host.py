@@ -150,7 +150,8 @@ class Host(object):
     def _unfinished(self, filename):
         """How a change of a vassal's file that a run was killed in is to be taken up, None where no process runs the previous file."""
         mode, processes = self.files.noted(filename) or (None, [])
-        return mode if any((_processes.process(pid) or (None, None))[1] == start for pid, start in processes) else None
+        alive = _processes.starts(pid for pid, dummy in processes)
+        return mode if any(alive.get(pid) == start for pid, start in processes) else None
 
     def is_stale(self, situation, watch=()):
         """Whether a vassal's file, the defaults or a path in `watch` is newer than its oldest worker, which is as old as its configuration."""
@@ -276,8 +277,7 @@ class Host(object):
 
     def note_change(self, filename, mode, pids):
         """Notes that a vassal's file is about to change and which processes run the previous one, for a run after one that is killed."""
-        found = [(pid, _processes.process(pid)) for pid in pids]
-        self.files.note(filename, mode, [(pid, one[1]) for pid, one in found if one])
+        self.files.note(filename, mode, sorted(_processes.starts(pids).items()))
 
     # what may stand in the way
 

@@ -47,6 +47,12 @@ def process(pid):
     return int(fields[1]), int(fields[19])
 
 
+def starts(pids):
+    """When each of these processes that lives was started, in clock ticks since boot, by PID: the pair tells a process from any other."""
+    found = [(pid, process(pid)) for pid in pids]
+    return dict((pid, one[1]) for pid, one in found if one)
+
+
 def children(pid):
     """The PIDs of a process's living children."""
     data = read('/proc/%d/task/%d/children' % (pid, pid))

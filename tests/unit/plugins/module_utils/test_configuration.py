@@ -111,8 +111,8 @@ def exposing(configurations, monkeypatch):
     'line',
     [
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
-        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/root',
-        'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/root /srv/root/old',
+        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/other',
+        'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/other /srv/other/old',
         'file-write = /srv/a=text',
     ],
 )
@@ -229,7 +229,8 @@ def test_what_root_runs_is_looked_at_where_it_is_run(exposing, line):
 @pytest.mark.parametrize(
     'line',
     [
-        'exec-as-root = %(base)/x', 'exec-as-root = $(HOME)', 'hook-as-root = exec:%(base)/bin/x', 'inherit = %(base)/more.ini', 'include = $(HOME)/a.ini',
+        'logger = pipe:%(base)/x', 'exec-as-root = %(base)/x', 'exec-as-root = $(HOME)', 'hook-as-root = exec:%(base)/bin/x', 'inherit = %(base)/more.ini',
+        'include = $(HOME)/a.ini',
     ],
 )
 def test_what_placeholders_keep_from_being_looked_at_is_told(exposing, configurations, line):
