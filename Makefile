@@ -33,7 +33,7 @@ test-sanity: ## ansible-test sanity, ansible-core 2.16 and the newest that runs 
 test-unit: ## unit tests, Python 3 and 2.7
 	@tests/run unit
 
-molecule: ## scenarios in containers (SCENARIO=default, hostile, attacks, migrate, jessie, systemd, or several)
+molecule: ## scenarios in containers (SCENARIO=default, hostile, attacks, units, migrate, jessie, systemd, or several)
 	@SCENARIO="$(SCENARIO)" tests/run molecule
 
 benchmark: ## measures restarts, starts and many applications on Debian 13; writes .cache/benchmark.md

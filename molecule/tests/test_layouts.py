@@ -13,8 +13,9 @@ __metaclass__ = type
 
 import json
 
+import conftest
 import pytest
-from conftest import call, parse
+from conftest import BY_HAND, call, parse
 from test_hostile import HOSTS, ad_hoc, drive, everywhere
 
 SCENARIOS = ['hostile']
@@ -276,3 +277,14 @@ def test_a_plain_file_that_was_there_is_driven_by_either_layout(debians, sites):
 def test_an_emperor_that_watches_another_directory_is_told(debians, sites):
     for result in ad_hoc('uwsgi_vassal', dict(unit='uwsgi-emperor', name='hello', state='restarted')).values():
         assert result['failed'] and 'watches /etc/uwsgi-emperor/vassals, not /etc/uwsgi/apps-enabled; set enabled_dir' in result['msg'], result
+
+
+def test_a_host_whose_defaults_read_no_environment_is_told_how(sites):
+    before = dict((name, sites[name].host.check_output('ls -lR /etc/uwsgi')) for name in BY_HAND)
+    results = conftest.ad_hoc('uwsgi_vassal', dict(name='hello', env=dict(A='correct-horse')), hosts=tuple(BY_HAND))
+    assert sorted(results) == sorted(BY_HAND)
+    for key, result in results.items():
+        assert result['failed'] and 'correct-horse' not in result['msg'], '%s: %s' % (key, result)
+        for words in ('/etc/uwsgi/', 'if-file = /etc/uwsgi/apps-env/%N.ini', 'inherit = /etc/uwsgi/apps-env/%N.ini', 'endif =', 'Nothing was changed'):
+            assert words in result['msg'], '%s: %s' % (key, result)
+        assert sites[key].host.check_output('ls -lR /etc/uwsgi') == before[key]

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import conftest
 import pytest
 
-SCENARIOS = ['hostile']
+SCENARIOS = ['attacks']
 
 # one is enough, as the role does the same on each
 HOSTS = tuple(conftest.BY_ROLE[-1:])
@@ -233,13 +233,3 @@ def test_an_application_that_dies_with_a_value_on_its_lips_is_shown_without_it_a
     everywhere(sites, "echo 'raise ValueError(os.environ[\"PASSWORD\"])' >> /srv/secrets.py; systemctl restart uwsgi@guest || true")
     for key, said in everywhere(sites, 'journalctl -q --no-pager; systemctl status uwsgi@guest || true').items():
         assert SECRET not in said and ANOTHER not in said, '%s: %s' % (key, said)
-
-
-@pytest.mark.skipif(not conftest.BY_HAND, reason='there is none')
-def test_a_host_whose_defaults_do_not_read_it_is_told_how(sites):
-    before = dict((name, sites[name].host.check_output('ls -lR /etc/uwsgi')) for name in conftest.BY_HAND)
-    for key, result in conftest.ad_hoc('uwsgi_vassal', dict(name='hello', env=dict(A=SECRET)), hosts=tuple(conftest.BY_HAND)).items():
-        assert result['failed'] and SECRET not in result['msg'], '%s: %s' % (key, result)
-        for words in ('/etc/uwsgi/', 'if-file = /etc/uwsgi/apps-env/%N.ini', 'inherit = /etc/uwsgi/apps-env/%N.ini', 'endif =', 'Nothing was changed'):
-            assert words in result['msg'], '%s: %s' % (key, result)
-        assert sites[key].host.check_output('ls -lR /etc/uwsgi') == before[key]

@@ -10,7 +10,7 @@ __metaclass__ = type
 
 from conftest import BY_ROLE, BY_SYSTEMD, executions, playbook
 
-SCENARIOS = ['attacks', 'jessie', 'systemd']
+SCENARIOS = ['jessie', 'systemd', 'units']
 
 
 def test_a_run_that_changes_nothing_asks_once_and_looks_at_the_vassals_once():

@@ -168,6 +168,10 @@ def test_systemd_takes_the_units_without_a_warning(sites):
         assert 'uwsgi' not in said, '%s: %s' % (name, said)
 
 
+def test_a_socket_is_opened_as_often_as_an_application_is_started(sites):
+    everywhere(sites, 'for time in 1 2 3 4 5 6 7 8; do systemctl restart uwsgi@none.socket || exit; done; systemctl stop uwsgi@none.socket')
+
+
 def test_a_name_that_systemd_has_no_unit_for_is_refused(sites):
     for options in ((), ('--check',)):
         for name, result in ad_hoc('uwsgi_vassal', dict(name='a+b', config=dict(plugin='python3')), *options).items():

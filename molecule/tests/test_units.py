@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import BY_ROLE, PLUGIN, ad_hoc, drive, playbook
 
-SCENARIOS = ['attacks', 'jessie']
+SCENARIOS = ['jessie', 'units']
 
 LINK = '/etc/uwsgi/apps-enabled/%s.ini'
 FILE = '/etc/uwsgi/apps-available/%s.ini'
@@ -100,6 +100,7 @@ def test_restart_and_reload(sites, stone):
     said = everywhere(sites, 'journalctl -q -o cat -n 30 -u uwsgi@stone')
     for name in BY_ROLE:
         assert 'stone accepts requests, as process %d (reload' % before[name]['pid'] in said[name], said[name]
+        assert 'stone restarts, as process %d (restart' % restarted[name]['pid'] in said[name], said[name]
         assert 'stone accepts requests, as process %d (restart' % restarted[name]['pid'] in said[name], said[name]
 
 
@@ -358,7 +359,8 @@ def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, opti
         everywhere(sites, 'systemctl start --no-block uwsgi@slow; ' + RUNS)
         before = masters(sites, 'slow')
         everywhere(sites, 'timeout 50 systemctl restart uwsgi@slow')
-        assert all(pid not in (None, before[name]) for name, pid in masters(sites, 'slow').items())
+        after = masters(sites, 'slow')
+        assert all(pid not in (None, before[name]) for name, pid in after.items()), '%s, then %s' % (before, after)
         agree(sites, 'slow', 'active', True)
         everywhere(sites, 'systemctl stop uwsgi@slow')
         # started by nobody who holds the lock
@@ -375,6 +377,66 @@ def test_what_is_just_starting_is_stopped_restarted_and_removed_soon(sites, opti
             agree(sites, 'slow', 'inactive', False)
     finally:
         drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
+
+
+def test_a_restart_while_another_waits_for_its_application_is_one_of_its_own(sites):
+    """What has changed since that one has begun to load it is to be loaded, too."""
+    python(sites, 'slow', 'open("/tmp/slow.loads", "w").close()\n' + SLOW % 4)
+    loads = 'until test -e /tmp/slow.loads && systemctl show -p ActiveState uwsgi@slow | grep -q =activating; do sleep 0.05; done; '
+    try:
+        for first in 'start', 'restart':
+            said = everywhere(
+                sites, 'systemctl %s --no-block uwsgi@slow; ' % first + loads + 'cat /run/uwsgi/slow.pid; timeout 50 systemctl restart uwsgi@slow'
+            )
+            after = masters(sites, 'slow')
+            for name, before in said.items():
+                assert after[name] not in (None, int(before)), '%s: %s, then %s' % (name, before, after[name])
+            agree(sites, 'slow', 'active', True)
+            everywhere(sites, 'rm -f /tmp/slow.loads')
+    finally:
+        drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
+
+
+@pytest.mark.parametrize('verb', ['restart', 'stop'])
+def test_a_verb_whose_program_is_killed_is_done_or_fails(sites, stone, verb):
+    program = '^[^ ]*python.* /usr/local/lib/uwsgi-emperor/vassal-units stop stone'
+    before = masters(sites, 'stone')
+    said = everywhere(
+        sites,
+        'systemctl {0} uwsgi@stone & until pkill -KILL -f "{1}"; do kill -0 $! || exit; done; wait $!; echo $?'.format(verb, program),
+    )
+    after = masters(sites, 'stone')
+    for name in before:
+        done = after[name] is None if verb == 'stop' else after[name] not in (None, before[name])
+        assert done or said[name].split()[-1] != '0', '%s: %s, then %s: %s' % (name, before[name], after[name], said[name])
+    everywhere(sites, 'systemctl reset-failed uwsgi@stone; systemctl start uwsgi@stone')
+
+
+@pytest.fixture
+def leisurely(sites):
+    """Has what systemd runs for the verbs exit long after it has done its work, as on a busy host; waits until it has."""
+    lines = ['[Service]', 'ExecStart=', 'ExecReload=']
+    for directive, word in ('ExecStart', 'start'), ('ExecReload', 'reload'):
+        lines += ['%s=/bin/sh -c "/usr/local/lib/uwsgi-emperor/vassal-units %s stone && touch /run/did && exec sleep 5"' % (directive, word)]
+    lines += ['ExecReload=/bin/rm -f /run/uwsgi-emperor/vassals/%n.begun']
+    drop_in = '/run/systemd/system/uwsgi@stone.service.d'
+    everywhere(sites, "mkdir {0}; printf '%s\\n' '{1}' > {0}/leisurely.conf; systemctl daemon-reload".format(drop_in, "' '".join(lines)))
+    yield 'until rm /run/did 2> /dev/null; do sleep 0.05; done'
+    everywhere(sites, 'rm -r %s; systemctl daemon-reload; systemctl start uwsgi@stone' % drop_in)
+
+
+@pytest.mark.parametrize('verb', ['restart', 'stop'])
+@pytest.mark.parametrize('first', ['start', 'reload'])
+def test_what_comes_when_the_verb_before_is_about_to_exit_is_done(sites, stone, leisurely, first, verb):
+    if first == 'start':
+        everywhere(sites, 'systemctl stop uwsgi@stone')
+    said = everywhere(
+        sites, 'systemctl %s --no-block uwsgi@stone; %s; cat /run/uwsgi/stone.pid; timeout 50 systemctl %s uwsgi@stone' % (first, leisurely, verb)
+    )
+    after = masters(sites, 'stone')
+    for name, before in said.items():
+        assert after[name] is None if verb == 'stop' else after[name] not in (None, int(before)), '%s: %s, then %s' % (name, before, after[name])
+    agree(sites, 'stone', 'inactive' if verb == 'stop' else 'active', verb == 'restart')
 
 
 def test_a_unit_that_has_failed_is_no_failure_once_its_application_is_disabled(sites, stone):

@@ -88,6 +88,18 @@ def test_restarted_replaces_the_master_each_time(sites):
         assert pids[2] == found[key]
 
 
+def test_code_that_is_not_loaded_yet_stays_so_when_the_master_makes_other_workers(sites):
+    """They are copies of what it has loaded, whatever ended those before: max-requests, a crash, a user."""
+    task = dict(name='hello', state='reloaded', only_if_stale=True, watch=['/srv/hello/hello.py'])
+    drive(dict(name='hello', state='reloaded'))
+    assert not any(result['changed'] for result in drive(task).values())
+    for site in sites.values():
+        before = site.facts('hello')
+        site.host.check_output('touch /srv/hello/hello.py; sleep 0.1; pkill -KILL -P %d' % before['master'])
+        site.host.check_output('for i in $(seq 300); do pgrep -P %d > /dev/null && exit; sleep 0.1; done; exit 1' % before['master'])
+    quartet(task)
+
+
 @pytest.mark.parametrize('state', ['restarted', 'reloaded', 'disabled'])
 def test_requests_in_flight_are_finished(sites, state):
     requests = Requests(sites, 5)

@@ -53,12 +53,20 @@ def may_read(access, uid, groups):
     return bool(mode & (0o040 if group in groups else 0o004))
 
 
+def runs_as_another(situation, identity):
+    """Whether a vassal runs as another user or group than its configuration names, as identity(): only a restart, as root, changes that."""
+    if identity is None or identity[0] is None or not situation.credentials:
+        return False
+    uid, groups = situation.credentials
+    return identity != (uid, groups[0])
+
+
 def settle_access(situation, plan, access=None, env_access=None, identity=None):
     """A vassal's plan with what the access of its files asks for: a `chmod`, and a restart in place of a reload that would not do.
 
     access, env_access: the wanted access of its file and of its environment's, None to leave it.
-    identity: where a reload reads the files, the user ID and the group ID that its configuration names, the first None where it is not
-    sure that a restart would bring them.
+    identity: where a reload reads the files, or they have changed, the user ID and the group ID that its configuration names, the first None
+    where it is not sure that a restart would bring them.
     """
     if not plan.wants_up:
         return plan
@@ -66,10 +74,12 @@ def settle_access(situation, plan, access=None, env_access=None, identity=None):
     files = [('write', situation.access, access), ('env', situation.env_access, env_access)]
     if any(action not in actions and None not in (found, wanted) and found != wanted for action, found, wanted in files):
         actions.insert(1 if 'write' in actions else 0, 'chmod')
-    if mode == 'reload' and identity is not None and situation.credentials:
+    if mode in (None, 'reload') and runs_as_another(situation, identity):
+        actions, mode = [action for action in actions if action != 'reload'] + ['restart'], 'restart'
+    elif mode == 'reload' and identity is not None and situation.credentials:
         uid, groups = situation.credentials
         left = [wanted or found for dummy, found, wanted in files]
-        # root is gone by then: it can neither become somebody else nor read what is closed to it
-        if not all(may_read(one, uid, groups) for one in left if one) or identity[0] is not None and identity != (uid, groups[0]):
+        # root is gone by then: it can not read what is closed to its user
+        if not all(may_read(one, uid, groups) for one in left if one):
             actions[actions.index('reload')] = mode = 'restart'
     return plan._replace(actions=tuple(actions), mode=mode)

@@ -13,26 +13,24 @@ __metaclass__ = type
 import os
 import stat
 
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes
+
 # Groups whose members are as good as root: older releases of Debian let staff (50) write to /usr/local, where root looks for programs.
 ROOTS = (0, 50)
 
 
-def open_to(found):
-    """Who else than root may make and remove files in a directory, by its os.lstat(); None where nobody may."""
-    mode = stat.S_IMODE(found.st_mode)
+def open_to(found, path=None):
+    """Who else than root may make and remove files in a directory, by its os.lstat() and, where its path is given, its ACL; None where nobody may."""
     if not stat.S_ISDIR(found.st_mode):
         return 'it is not a directory'
-    if found.st_uid not in (0, os.geteuid()):
-        return 'it belongs to user %d' % found.st_uid
-    if mode & 0o002 or mode & 0o020 and found.st_gid not in ROOTS:
-        return 'its mode is %04o' % mode
-    return None
+    return open_by(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, path)
 
 
 def open_above(path):
     """(directory, who else) of the first directory on the way to a file in which others than root may replace what leads there, or None.
 
-    In a directory like /tmp, which is root's and sticky, nobody replaces what is root's, and Debian's kernels follow no link of another there.
+    In a directory like /tmp, which is root's, sticky and everybody's, nobody replaces what is root's, and Debian's kernels follow no link of another
+    there. They do where it is a group's alone (Documentation/admin-guide/sysctl/fs.rst, protected_symlinks).
     """
     way, steps, links = '/', path.split('/'), 0
     while steps:
@@ -40,11 +38,16 @@ def open_above(path):
         if step in ('', '.'):
             continue
         found = os.lstat(way)
-        sticky = found.st_mode & stat.S_ISVTX and found.st_uid == 0
-        if open_to(found) and not sticky:
-            return way, open_to(found)
+        sticky = found.st_mode & stat.S_ISVTX and found.st_mode & stat.S_IWOTH and found.st_uid == 0
+        who = None if sticky else open_to(found, way)
+        if who:
+            return way, who
         here = os.path.dirname(way) if step == '..' else os.path.join(way, step)
         if os.path.islink(here) and links < 40:
+            maker = os.lstat(here).st_uid
+            if maker not in (0, os.geteuid()):
+                # whoever had made it before the directory became root's chose where it leads
+                return here, 'it is a link of user %d' % maker
             links += 1
             steps = os.readlink(here).split('/') + steps
             way = '/' if os.path.isabs(os.readlink(here)) else way
@@ -62,14 +65,41 @@ def alterable(path):
         return found
     for directory in (os.path.dirname(path), path):
         # the one where all may make files, like /tmp, counts for what is not there yet
-        if os.path.isdir(directory) and (directory == path or not os.path.lexists(path)) and open_to(os.stat(directory)):
-            return directory, open_to(os.stat(directory))
+        if os.path.isdir(directory) and (directory == path or not os.path.lexists(path)):
+            who = open_to(os.stat(directory), directory)
+            if who:
+                return directory, who
     if not os.path.isfile(path):
         return None
     file = os.stat(path)
-    mode = stat.S_IMODE(file.st_mode)
-    if file.st_uid not in (0, os.geteuid()):
-        return path, 'it belongs to user %d' % file.st_uid
-    if mode & 0o002 or mode & 0o020 and file.st_gid not in ROOTS:
-        return path, 'its mode is %04o' % mode
-    return None
+    who = open_by(stat.S_IMODE(file.st_mode), file.st_uid, file.st_gid, path)
+    return (path, who) if who else None
+
+
+def open_by(mode, uid, gid, path=None):
+    """Who else than root may change a file, or make and remove files in a directory, of this mode, user ID and group ID; None where nobody may."""
+    if uid not in (0, os.geteuid()):
+        return 'it belongs to user %d' % uid
+    if mode & 0o002 or mode & 0o020 and gid not in ROOTS:
+        return 'its mode is %04o' % mode
+    # with an ACL, the bits of the group are the mask of all that it lets in
+    return 'it has an ACL that lets others write' if mode & 0o020 and path and has_acl(path) else None
+
+
+def open_by_default(directory):
+    """Who else than root may use what root makes in a directory, whatever mode that is given; None where nobody may."""
+    return 'it has a default ACL, which opens what is made there to others' if has_acl(directory, 'default') else None
+
+
+def has_acl(path, kind='access'):
+    """Whether there is an ACL for a file ('access'), or for all that is made in a directory ('default')."""
+    name = 'system.posix_acl_' + kind
+    if hasattr(os, 'getxattr'):
+        try:
+            return bool(os.getxattr(path, name))
+        except OSError:
+            return False
+    # Python 2.7 has no such call
+    import ctypes  # pylint: disable=import-outside-toplevel
+
+    return ctypes.CDLL(None).getxattr(to_bytes(path), to_bytes(name), None, 0) > 0

@@ -21,6 +21,7 @@ import pwd
 import re
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
+from ansible_collections.uwsgi.emperor.plugins.module_utils._commands import Command
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import read, run_all
@@ -32,9 +33,13 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     KEEPS_ROOT,
     LOGGERS,
     OPENS,
+    PLUGINS,
     PLACEHOLDER,
     READS_AS_ROOT,
+    READS_IN_CHDIR,
     RUNS_AS_ROOT,
+    SPOOLERS,
+    UNKNOWN,
     Access,
     Unclear,
     path_of,
@@ -43,12 +48,13 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, is_true, lacks_mapping, split_extension
 
-APPLICATION_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'mount', 'rack', 'psgi', 'paste', 'ini-paste')
+PYTHON_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'paste', 'ini-paste')
+APPLICATION_OPTIONS = PYTHON_OPTIONS + ('mount', 'rack', 'psgi')
 UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
-    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy-apps', 'master',
+    'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy', 'lazy-apps', 'master',
     'force-cwd', 'master-fifo', 'stats', 'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip
 OPTIONS += tuple(sorted(OPENS.difference(OPTIONS)))
@@ -123,6 +129,13 @@ class Staging(Access):
     def is_directory(self, path):
         return os.path.isdir(path.encode('latin-1'))
 
+    def alterable(self, path):
+        try:
+            return _alterable.alterable(to_native(path.encode('latin-1'))) is not None
+        except OSError:
+            # it goes at this moment
+            return True
+
     def real(self, path):
         path = path.encode('latin-1')
         return (path if os.path.islink(path) else os.path.realpath(path)).decode('latin-1')
@@ -192,25 +205,6 @@ def unfit(filename, options):
     ]
 
 
-_PATH = re.compile(r'(?<![\w.)/-])/[^\s;|&<>,()\'"]+')
-# What is taken for a relative path: the command with a slash in it, and words that begin with ./ or ../, or have the ending of a program.
-_RELATIVE = re.compile(
-    r'^\s*\w[^\s/:]*/[^\s;|&<>,()\'"]*'
-    r'|(?:^|(?<=[\s;|&(:\'"]))(?:\.\.?/[^\s;|&<>,()\'"]*|[\w-]+\.(?:bash|ini|js|lua|php|pl|py|rb|sh|so)(?![\w./]))'
-)
-
-
-def _programs(option, value, directory):
-    """The paths in what a hook or a command of uWSGI's says; the relative ones where it is run in a directory that is not uWSGI's own."""
-    if option == 'fallback-config':
-        return [os.path.join(directory or '/', value)]
-    found = _PATH.findall(value)
-    if directory:
-        command = value[len('exec:') :] if value.startswith('exec:') else value
-        found += [os.path.join(directory, path.strip()) for path in _RELATIVE.findall(command)]
-    return found
-
-
 def _tell(result, own, what, found, remedy):
     """Adds to one of two lists a sentence on what is in reach of others, as open_above() and alterable() have found."""
     # of RUN_DIR it is said once
@@ -260,6 +254,17 @@ class Configurations(object):
         self.read([(filename, text)])
         return self._readings[filename, text][1]
 
+    def mountpoints(self, filename):
+        """Where a vassal's file has uWSGI mount applications of Python's, '' for the one without a mountpoint; none that uWSGI alone could tell."""
+        options, opened = self.options(filename), self._readings[filename, None][3]
+        plugins = [value for option, value, dummy in opened if option in PLUGINS]
+        # --get prints the first one alone
+        mounts = [options.get('mount', '')] + [value for option, value, dummy in opened if option == 'mount']
+        if plugins and not any('python' in value for value in plugins):
+            mounts = []
+        found = set(value.partition('=')[0] for value in mounts if '=' in value and not PLACEHOLDER.search(value))
+        return found | set([''] if any(option in options for option in PYTHON_OPTIONS) else [])
+
     def user(self, filename, text=None):
         """As whom root has a vassal run by its file, or the text that it would get, as that or the defaults name the user; None if it can't be told."""
         options = self.options(filename, text)
@@ -282,10 +287,11 @@ class Configurations(object):
         found, options = self._readings[filename, text][:2]
         return found + unfit(filename, options)
 
-    def exposed(self, filename, text=None):
+    def exposed(self, filename, text=None, env=()):
         """Where root would read, run, open or make something for a vassal in a directory of others, who become root by that.
 
         Two lists of sentences: of what its own file, or the text that it would get, says, and of the rest.
+        env: variables, each NAME=VALUE, that it is about to get.
         """
         self.read([(filename, text)])
         dummy, options, dummy, opened, reads = self._readings[filename, text]
@@ -297,26 +303,43 @@ class Configurations(object):
             _tell(result, own, 'root reads its configuration from %s' % path, _alterable.alterable(path), 'Keep it where root alone writes')
         # which uWSGI enters while it is still root
         directory = options.get('chdir') or options.get('force-cwd')
-        for option, value, own in opened:
-            # other hooks work on a file, by its path
-            by_path = option.startswith(('mount-', 'umount-')) or option.startswith('hook-') and not value.startswith('exec:')
-            look = _alterable.open_above if by_path else _alterable.alterable
-            piped = option in LOGGERS and 'pipe:' in value
-            runs = option in RUNS_AS_ROOT or piped
-            if runs and re.search(r'(^|:)[%$@]\(|[%$@]\([^()]*\)/', value):
-                result[not own].append('uWSGI is still root when it runs its %s, and it can not be told what %s is. Write its path' % (option, value))
-            for path in _programs(option, value, directory) if runs else []:
-                root = 'may still be' if option in AT_EXIT or piped else 'is still'
-                _tell(result, own, 'uWSGI %s root when it runs its %s, %s' % (root, option, path), look(path), 'Keep it where root alone writes')
+        commands = [(Command(option, value, directory or self.files.enabled_dir), own) for option, value, own in opened if self._is_run(option, value)]
+        variables = list(env) + [value for option, value, dummy in opened if option == 'env'] + [one.variable for one, dummy in commands if one.variable]
+        for command, own in commands:
+            may = 'may still be' if command.option in AT_EXIT + LOGGERS else 'is still'
+            root = 'uWSGI %s root when it runs its %s' % (may, command.option)
+            if command.untold:
+                told = command.text.replace(UNKNOWN, '%(_)').strip()
+                result[not own].append('%s, and it can not be told what %s is. Write its path' % (root, told))
+                continue
+            open_to_others = command.runs and _alterable.alterable(command.directory)
+            _tell(result, own, '%s in %s' % (root, command.directory), open_to_others, 'Begin it with cd / &&')
+            look = _alterable.open_above if command.by_path else _alterable.alterable
+            # where all of the directory is open to others, so is each word that may be a file there
+            for path in command.paths(absolute=bool(open_to_others)):
+                _tell(result, own, '%s, %s' % (root, path), look(path), 'Keep it where root alone writes')
+            for variable in variables if command.runs and not command.clean else []:
+                said = 'root may run %s by its %s with %s in the environment' % (command.text.strip(), command.option, variable.partition('=')[0])
+                for path in command.led_to(variable):
+                    _tell(result, own, said, _alterable.alterable(path), 'Run it by /usr/bin/env -i')
         if options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is
             return result
         for option, value, own in opened:
             if option in KEEPS_ROOT and is_true(value):
                 result[not own].append('uWSGI is still root when it loads the interpreter or the application, by its %s. Leave that out' % option)
-            for path in re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []:
+            paths = re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []
+            if option in READS_IN_CHDIR:
+                # after the name of a cache
+                paths = [os.path.join(directory or '/', value.partition(' ')[2] or value)]
+            for path in paths:
                 said = 'uWSGI is still root when it reads its %s, %s, for the application' % (option, path)
                 _tell(result, own, said, _alterable.alterable(path), 'Keep it where root alone writes')
+        for option, value, own in opened:
+            if option in SPOOLERS and value.startswith('/') and not PLACEHOLDER.search(value) and not os.path.isdir(value):
+                # core/spooler.c makes it while uWSGI reads the option
+                said = 'uWSGI is still root when it makes the directory of its %s, %s' % (option, value)
+                _tell(result, own, said, _alterable.open_above(value), 'Make it for the user')
         places = [one for one in opened if one[0] in OPENS]
         for option, value in sorted(options.items()):
             owners = [own for key, dummy, own in places if key == option]
@@ -338,6 +361,11 @@ class Configurations(object):
                 # what a single one stands for, uWSGI has said
                 result[not own].append('%s, and it can not be told where %s is. Write its path without placeholders' % (said, value))
         return result
+
+    @staticmethod
+    def _is_run(option, value):
+        """Whether root may run, load or change something by an option."""
+        return option in RUNS_AS_ROOT or option in LOGGERS and 'pipe:' in value
 
     def read(self, files, strict=True):
         """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.

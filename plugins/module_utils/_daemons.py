@@ -36,10 +36,11 @@ def find_daemons(service):
     for entry in os.listdir('/proc'):
         if entry.isdigit() and is_named('/proc/' + entry):
             words = arguments(int(entry), _ENOUGH)
-            for word, log in zip(words, words[1:]):
-                name = LOG.match(log)
-                if word == '--daemonize' and name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
-                    found[int(entry)] = name.group(1)
+            # the script gives it once: who writes it a thousand times is not looked at for each
+            log = dict(zip(reversed(words[:-1]), reversed(words))).get('--daemonize', '')
+            name = LOG.match(log)
+            if name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
+                found[int(entry)] = name.group(1)
     return found
 
 
@@ -56,8 +57,9 @@ def is_named(directory):
 def is_daemon(directory, log, group):
     """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
 
-    Only root can open the log to write, which a daemon and its workers keep open, also after a reload; and only root can put a process
-    in the script's service, by which those count whose log has gone, or whose files root may not look at, as in a container.
+    Only root can open the log to write, which a daemon and its workers keep open as their standard output and error (core/logging.c, logto()), also after
+    a reload; and only root can put a process in the script's service, by which those count whose log has gone, or whose files root may not look at, as
+    in a container.
 
     directory: the process's own in /proc. group: the control group of the script's service, '' if that
     does not count.
@@ -70,16 +72,11 @@ def is_daemon(directory, log, group):
 
 
 def writes_to(directory, path):
-    """Whether a process has a file open to write; directory: the process's own in /proc."""
-    try:
-        wanted = os.stat(path)
-        entries = ['%s/fd/%s' % (directory, number) for number in os.listdir(directory + '/fd')]
-    except OSError:
-        return False
-    for entry in entries:
+    """Whether a process has a file open to write as its standard output or error; directory: the process's own in /proc."""
+    for entry in directory + '/fd/1', directory + '/fd/2':
         try:
             # the link's own mode says what the file is open for
-            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), wanted):
+            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), os.stat(path)):
                 return True
         except OSError:
             pass

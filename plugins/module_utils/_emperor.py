@@ -11,17 +11,21 @@ from __future__ import absolute_import, division, print_function
 __metaclass__ = type
 
 import os
+import re
 import signal
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import alterable
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import holders, listener, read_stats
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot, Supervisor
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, is_set, split_extension
 
 STATS = '/run/uwsgi-emperor/stats.socket'
+# An Emperor without stats that is still at work so many seconds after a vassal has ended is kept at it by something else.
+SETTLED = 2.0
 
 
 class Emperor(Supervisor):
@@ -34,6 +38,7 @@ class Emperor(Supervisor):
         super(Emperor, self).__init__(run_command, unit, files, defaults)
         self.settings = {}
         self.stats_address = None
+        self._listed = None  # the vassals in its last stats, also those that have ended; None without stats
 
     def find(self):
         facts = self.show(self.unit)
@@ -49,7 +54,8 @@ class Emperor(Supervisor):
             else:
                 self.why_down = '%s is %s (%s); start it with: systemctl start %s' % (self.unit, active, facts.get('Result') or '?', self.unit)
             return
-        self._find_settings(main)
+        named = re.search(r'\bpath=(\S+)', facts.get('ExecStart', ''))
+        self._find_settings(main, named and named.group(1))
         end = monotonic() + 2
         # systemd calls the unit started before the Emperor has entered its directory
         while not self.pid and monotonic() < end:
@@ -88,8 +94,11 @@ class Emperor(Supervisor):
             return hidden[1 if len(hidden) > 1 and is_set(self.settings, 'master') else 0], seen
         return None, seen
 
-    def _find_settings(self, main):
-        """What the Emperor's own configuration says, asked of uWSGI itself: --get prints a value and starts nothing."""
+    def _find_settings(self, main, named):
+        """What the Emperor's own configuration says, asked of uWSGI itself: --get prints a value and starts nothing.
+
+        main: the PID of the unit's process. named: the path of the program that the unit starts, None for none.
+        """
         argv = _processes.arguments(main)
         if len(argv) < 2:
             return
@@ -97,11 +106,22 @@ class Emperor(Supervisor):
             binary = os.readlink('/proc/%d/exe' % main).replace(' (deleted)', '')
         except OSError:
             binary = argv[0]
-        self.configurations.binary = binary
+        binary = os.path.realpath(binary) if os.path.isabs(binary) else binary
+        left_out = []
+        # Root is about to run it, with these words, which the Emperor's user may have put there: by ptrace, or by a setuid program. So it has to be uWSGI's
+        # own, which is asked about nothing that it would execute, or what the unit names, which is root's word.
+        if binary != self.configurations.binary:
+            found = alterable(binary) if os.path.isabs(binary) else (binary, 'its path is not known')
+            if found or not named or os.path.realpath(named) != binary or not os.path.basename(binary).startswith('uwsgi'):
+                why = '%s is not for root alone: %s' % (visible(found[0]), found[1]) if found else 'its unit starts %s' % visible(named or 'another program')
+                said = 'it runs %s, which was not asked what its configuration says: %s. %s was asked instead'
+                left_out = [said % (visible(binary), why, self.configurations.binary)]
+            else:
+                self.configurations.binary = binary
         settings = ['emperor', 'emperor-stats', 'emperor-stats-server', 'vassals-include', 'vassals-inherit', 'emperor-graceful-shutdown']
         settings += ['emperor-tyrant', 'master']
-        self.settings, left_out = self.configurations.settings(argv[1:], settings)
-        self.left_out = ['%s: %s' % (self.unit, said) for said in left_out]
+        self.settings, found = self.configurations.settings(argv[1:], settings)
+        self.left_out = ['%s: %s' % (self.unit, said) for said in left_out + found]
 
     def user(self):
         """(user ID, group IDs) of an Emperor that can start vassals only as what it is itself, None for root, which becomes anybody."""
@@ -146,8 +166,7 @@ class Emperor(Supervisor):
             # its handler frees memory: let it not interrupt an allocation, only sleep
             end = monotonic() + 0.5
             while number == signal.SIGURG and monotonic() < end:
-                data = read('/proc/%d/stat' % self.pid) or b')  S'
-                if data[data.rindex(b')') + 2 :][:1] == b'S':
+                if _processes.state(self.pid) in (b'S', b''):
                     break
                 time.sleep(0.001)
             _processes.kill(self.pid, number)
@@ -172,14 +191,16 @@ class Emperor(Supervisor):
         """A Snapshot. A connection to its stats wakes the Emperor; without stats, and with `wake`, SIGWINCH does."""
         if self.lost or self.pid and not _processes.process(self.pid):
             self._find_again()
+        self._listed = None
         if not self.pid:
             return Snapshot({}, None, {}, lost=self.lost)
         pids = {}
         stats = self.stats()
         if stats is not None:
-            entries, waiting = {}, {}
+            entries, waiting, self._listed = {}, {}, set()
             for entry in stats.get('vassals', []):
                 name = os.path.basename(entry['id'])
+                self._listed.add(name)
                 found = _processes.process(entry['pid']) if entry['pid'] > 0 else None
                 if found and found[0] == self.pid:
                     entries[name] = entry
@@ -190,13 +211,39 @@ class Emperor(Supervisor):
             return Snapshot(pids, entries, blacklist, waiting, self.pid)
         if wake:
             self.wake()
+        found = {}
         for pid in _processes.children(self.pid):
-            name = self._vassal_of(pid)
-            if name:
-                if name in pids:
-                    raise VassalError('%s: both process %d and %d of the Emperor run it; one of them forged its name.' % (visible(name), pids[name], pid))
-                pids[name] = pid
+            found.setdefault(self._vassal_of(pid), []).append(pid)
+        found.pop(None, None)
+        for name, several in found.items():
+            pids[name] = several[0] if len(several) == 1 else self._true_one(name, several)
         return Snapshot(pids, None, {}, emperor=self.pid)
+
+    def _true_one(self, filename, pids):
+        """Which of several processes runs a vassal: a vassal can write the name of another into its command line, but not become its user."""
+        users = self.configurations.identity(filename)[0], _processes.credentials(self.pid)[0]
+        true = [pid for pid in pids if (_processes.credentials(pid) or ('ended',))[0] in users]
+        if len(true) != 1:
+            raise VassalError(
+                '%s: the processes %s of the Emperor all say that they run it; all but one have forged that. Find those that answer for another '
+                'application, and end them: kill -KILL PID' % (visible(filename), ', '.join(map(str, sorted(pids))))
+            )
+        return true[0]
+
+    def leaves(self, filename, since):
+        # One that has ended is started once more by an Emperor that has not seen yet that the link is gone. Its stats are of one moment.
+        if self._listed is not None:
+            return filename in self._listed
+        return since < SETTLED and self.pid is not None and self._at_work()
+
+    def _at_work(self):
+        """Whether the Emperor may be about to start a vassal once more."""
+        # What it has reaped it has started again before it sleeps; and until that has become uWSGI, it has the Emperor's own arguments.
+        return (
+            any(_processes.state(pid) == b'Z' for pid in _processes.offspring(self.pid))
+            or _processes.state(self.pid) not in (b'S', b'')
+            or any(self.disguised(pid) for pid in _processes.children(self.pid))
+        )
 
     def _find_again(self):
         """Finds the Emperor that systemd has started in the place of one that has ended."""
@@ -214,12 +261,12 @@ class Emperor(Supervisor):
 
     def close_socket(self, path):
         found = listener(path)
-        if found and (found == self.pid or found in self.snapshot(wake=False).pids.values()):
-            # another vassal has that socket, too
+        others = [filename for filename, pid in self.snapshot(wake=False).pids.items() if pid == found] if found else []
+        if found in (self.pid, 1) or any(to_bytes(path) in (read(self.files.enabled_path(one)) or b'') for one in others):
+            # systemd has opened it, or another vassal has it, too, as that one's own file says
             return None
         try:
-            user = os.lstat(path).st_uid
-            left = [pid for pid in holders(path) if (_processes.credentials(pid) or (None,))[0] == user] if found is not None else []
+            left = holders(path, _processes.run_by(os.lstat(path).st_uid)) if found is not None else []
             os.unlink(path)
         except OSError:
             return None

@@ -10,6 +10,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import copy
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
@@ -48,6 +49,8 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
         if not job.done:
             try:
                 job.begin(host, view, clock(), timeout)
+            except VassalError as error:
+                job.fail(str(error))
             except (IOError, OSError) as error:
                 job.fail('its files could not be changed: %s' % refused(error))
                 if not job.touched:
@@ -82,9 +85,17 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
         if pending:
             # a look at hundreds takes time that the Emperor and they need themselves
             pause(min(max(TICK, clock() - began), LONGEST_TICK), [job.replaced for job in pending if job.replaced], clock, sleep)
-    if jobs:
-        for job, situation in zip(jobs, host.situations([job.name for job in jobs], host.supervisor.snapshot())):
+    for job in jobs:
+        if job.only_begins:
+            # whoever waits for it has no time to look: what is asked for while this run lasts is not done again
+            job.after = copy.copy(job.before)
+            job.after.pid, job.after.accepting = job.pid, False
+    left = [job for job in jobs if job.after is None]
+    if left:
+        for job, situation in zip(left, host.situations([job.name for job in left], host.supervisor.snapshot())):
             job.after = situation
+            if job.done and not job.failure and job.plan.mode in ('start', 'restart', 'reload'):
+                host.note_loaded(situation)
 
 
 def refused(error):
@@ -128,9 +139,15 @@ def lint(host, jobs):
     """Fails the jobs whose configuration uWSGI does not take."""
     starting = [job for job in jobs if job.plan.mode in ('start', 'reload', 'restart')]
     host.configurations.read([(job.filename, job.to_write) for job in starting])
+    for job in jobs:
+        access = job.access or job.before.access
+        # of a file that is only read exposed() tells that
+        if job.plan.wants_up and access and (job not in starting or job.to_write is not None):
+            said = host.opened(job.before.path, access)
+            job.warnings += ['%s: %s.' % (visible(job.name), said)] if said else []
     for job in starting:
         found = host.configurations.lint(job.filename, job.to_write)
-        own, others = host.exposed(job.filename, job.to_write)
+        own, others = host.exposed(job.filename, job.to_write, job.env if 'env' in job.plan.actions else None)
         if job.to_write is not None:
             found = found + own
             own = []

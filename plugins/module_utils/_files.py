@@ -26,7 +26,7 @@ import subprocess
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import MODE
-from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import open_to
+from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import alterable, has_acl, open_to
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, split_extension
@@ -37,10 +37,14 @@ RUN_DIR = '/run/uwsgi'
 OWN_DIRS = RUN_DIR + '/app'
 # Only root may read it: the lock, and the marks of changes that running processes have not taken up yet.
 STATE_DIR = '/run/uwsgi-vassal'
+# Below it, each application's directory for the name of the user as which systemd has run it, by a file.
+USER_DIRS = STATE_DIR + '/user'
 # Where texts lie while uWSGI's parser reads them, each run's in a directory with its PID in the name.
 STAGE = '/run/uwsgi-vassal.'
 # The endings of temporary files beside a vassal's file and beside its link; the Emperor takes neither for a vassal.
 NEW, LINK = '.new', '.link'
+# The ending of what says how old the code is that a vassal runs.
+LOADED = '.loaded'
 # How many seconds it may take to remove a directory of an application's.
 REMOVAL = 20
 # In bytes. Nobody writes a larger configuration by hand.
@@ -54,6 +58,19 @@ SILENCE = 1.0
 def usual_socket(filename):
     """The path at which nginx finds a vassal."""
     return '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
+
+
+def user_noted(name):
+    """The user as which systemd has run an application since it opened its socket, '' for none."""
+    try:
+        return ''.join(to_native(entry) for entry in os.listdir('%s/%s' % (USER_DIRS, to_native(name))) if not entry.startswith('.'))
+    except OSError:
+        return ''
+
+
+def date_note(name, user, seconds):
+    """Gives the note of an application's user a time: what changes later may name another user."""
+    os.utime('%s/%s/%s' % (USER_DIRS, to_native(name), user), (seconds, seconds))
 
 
 def read_text(path):
@@ -101,13 +118,23 @@ def remove(path):
     except OSError as error:
         if error.errno == errno.ENOENT:
             return
-        if not os.path.isdir(path) or os.path.islink(path):
+        found = _look(path)
+        if found is None or not stat.S_ISDIR(found.st_mode):
             raise
         _remove_tree(path)
 
 
 def _remove_tree(path):
-    """Removes a directory in which others may make files; raises VassalError if they keep making files."""
+    """Removes a directory in which others may make files; raises VassalError if they keep making files.
+
+    One in RUN_DIR is moved where only root comes, so that its name is free whatever they do; what they keep making there is gone at the next boot.
+    """
+    aside = None
+    if path.startswith(RUN_DIR + '/'):
+        _make_state_dir()
+        aside = '%s/gone.%d.%d' % (STATE_DIR, os.getpid(), monotonic() * 1e6)
+        os.rename(path, aside)
+        path = aside
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         # from here on nobody else comes in
@@ -119,7 +146,7 @@ def _remove_tree(path):
     command = ['timeout', '-k', '1', str(REMOVAL), 'rm', '-rf', '--', path]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # pylint: disable=ansible-bad-function
     said = visible_lines(to_native(process.communicate()[0], errors='surrogate_or_replace'))
-    if process.returncode:
+    if process.returncode and not aside:
         raise VassalError(
             '%s can not be removed (%s). If a process keeps writing there, end that one, and try again.'
             % (visible(path), said[-1] if said else 'it took longer than %d s' % REMOVAL)
@@ -310,8 +337,28 @@ class Files(object):
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             remove('%s/%s.%s' % (RUN_DIR, name, ending))
         remove('%s/%s' % (OWN_DIRS, name))
+        remove(self._mark(filename) + LOADED)
         self.write_env(filename, None)
         self.delete(filename)
+
+    @staticmethod
+    def clear_own_dir(filename, uid):
+        """Removes an application's own directory if it, or a directory in it, is another user's than that of the ID `uid`, and not root's, or has an ACL.
+
+        By an ACL the previous user would be let to all that is made there, and what that one left may keep the application from starting: uWSGI can
+        put no fifo and no socket in the place of a directory, and the application's user can not remove what is in that.
+        """
+        path = '%s/%s' % (OWN_DIRS, split_extension(filename)[0])
+        found = _look(path)
+        if found is None:
+            return
+        # the directory itself first: where it is right, nobody else changes what is in it
+        if (
+            _is_anothers(found, uid)
+            or has_acl(path, 'default')
+            or any(one and _is_anothers(one, uid) for one in [_look('%s/%s' % (path, to_native(entry))) for entry in os.listdir(path)])
+        ):
+            remove(path)
 
     # the lock
 
@@ -373,8 +420,16 @@ class Files(object):
         """Removes the temporary files of runs that were killed."""
         directories = set([self.available_dir, self.enabled_dir, self.env_dir])
         for filename in self.names(self.available_dir, os.path.islink).values():
-            target = os.path.realpath(self.available_path(filename))
-            remove('%s/.%s%s' % (os.path.dirname(target), os.path.basename(target), NEW))
+            parent, base = os.path.split(os.path.realpath(self.available_path(filename)))
+            left = '%s/.%s%s' % (parent, base, NEW)
+            try:
+                if not alterable(parent):
+                    remove(left)
+                elif stat.S_ISREG(os.lstat(left).st_mode):
+                    os.unlink(left)
+            except OSError:
+                # nobody whose directory it is keeps a run from its work by what is there
+                pass
         for directory in directories:
             for entry in os.listdir(directory) if os.path.isdir(directory) else []:
                 found = re.match(r'\.(.+?)(\.\w+)?(%s|%s)\Z' % (re.escape(NEW), re.escape(LINK)), to_native(entry))
@@ -409,6 +464,36 @@ class Files(object):
         """The change was taken up, or the vassal is gone."""
         remove(self._mark(filename))
 
+    # how old the code is that running processes have loaded
+
+    def note_loaded(self, filename, life, uid, seconds):
+        """Notes when a process of a user, as _processes.life() has it, has loaded its application, in seconds since the epoch."""
+        path = self._mark(filename) + LOADED
+        _make_dir(os.path.dirname(path), 0o700)
+        write_lines(path, ['%d %d %d %d %.3f' % (life + (uid, seconds))])
+
+    def loaded(self, filename):
+        """(life, user ID, seconds) as note_loaded() was told of them, each None where nothing is noted."""
+        words = ''.join(read_lines(self._mark(filename) + LOADED)).split()
+        return (tuple(map(int, words[:3])), int(words[3]), float(words[4])) if len(words) == 5 else (None, None, None)
+
+
+def _look(path):
+    """os.lstat() of what is in an application's own directory, None where nothing is there any more; raises VassalError where root may not look."""
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise VassalError(
+            '%s can not be looked at, not even by root: %s. Its user may have mounted something there; see: findmnt %s'
+            % (visible(path), os.strerror(error.errno), visible(path))
+        )
+
+
+def _is_anothers(found, uid):
+    return stat.S_ISDIR(found.st_mode) and found.st_uid not in (0, uid)
+
 
 def _make_dir(path, mode):
     """Makes a directory where there is none, and those above it."""
@@ -426,8 +511,9 @@ def _make_state_dir():
         # another run may make it at the same time
         if error.errno != errno.EEXIST:
             raise
-    if open_to(os.lstat(STATE_DIR)):
-        raise VassalError('%s: %s; it is for root alone. Remove it. Nothing was changed.' % (STATE_DIR, open_to(os.lstat(STATE_DIR))))
+    who = open_to(os.lstat(STATE_DIR), STATE_DIR)
+    if who:
+        raise VassalError('%s: %s; it is for root alone. Remove it. Nothing was changed.' % (STATE_DIR, who))
 
 
 def _holder(descriptor):

@@ -20,7 +20,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes, _systemd
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons
-from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import blocks
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut, blocks, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_text
 from ansible_collections.uwsgi.emperor.plugins.module_utils._units import DEFAULTS, WANTS, WATCHER
@@ -32,6 +32,8 @@ EMPEROR_INI = '/etc/uwsgi/emperor.ini'
 TARGET = '/etc/systemd/system/uwsgi-vassals.target'
 # In seconds: what the daemons of the init script have for their requests, and what a killed one has to be gone.
 MERCY = 30
+# What systemd gives an application to stop (TimeoutStopSec), and a bit.
+STOP = 95
 DEATH = 5
 # How often it is looked whether something has ended, and an Emperor that ends is woken.
 BLINK = 0.05
@@ -45,7 +47,12 @@ def run(*argv):
 
 def insist(*argv):
     """Runs a command that has to succeed; raises VassalError otherwise."""
-    code, dummy, err = run(*argv)
+    succeeded(argv, run(*argv))
+
+
+def succeeded(argv, result):
+    """Raises VassalError unless a command, of which run() tells the result, has succeeded."""
+    code, dummy, err = result
     if code != 0:
         raise VassalError('%s ended with %d: %s' % (' '.join(argv), code, err.strip() or 'it does not say why'))
 
@@ -93,7 +100,7 @@ def to_emperor(shown, predecessors):
         predecessors = [EMPEROR] + predecessors
     by_systemd = os.path.exists(_systemd.SOCKET)
     if by_systemd:
-        insist('systemctl', 'stop', WATCHER, 'uwsgi@*.service', 'uwsgi@*.socket')
+        stop_applications()
         for unit in _systemd.wanted() | set([WATCHER]):
             _files.remove('%s/%s' % (_systemd.WANTS, unit))
         _files.remove(AGREED)
@@ -105,6 +112,16 @@ def to_emperor(shown, predecessors):
         run('systemd-tmpfiles', '--create', '--prefix=' + _files.RUN_DIR)
         insist('systemctl', 'daemon-reload')
         run('systemctl', 'start', EMPEROR)
+
+
+def stop_applications():
+    """Stops what systemd runs. An application can extend the time that systemd gives it; then it is killed, as all others are down meanwhile."""
+    stop = ['systemctl', 'stop', WATCHER, 'uwsgi@*.service', 'uwsgi@*.socket']
+    try:
+        succeeded(stop, bounded(lambda argv: run(*argv), STOP)(stop))
+    except TimedOut:
+        run('systemctl', 'kill', '--signal=KILL', 'uwsgi@*.service')
+        insist(*stop)
 
 
 def stop_awake(units):

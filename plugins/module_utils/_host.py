@@ -20,21 +20,23 @@ __metaclass__ = type
 
 import functools
 import os
+import pwd
 import signal
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment, _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import CONNECTED, QUEUED, UNASKED, accepts
-from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import open_to
+from ansible_collections.uwsgi.emperor.plugins.module_utils._access import runs_as_another
+from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import alterable, open_by, open_by_default, open_to
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
-from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR, Files, usual_socket
-from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_missing_application, find_reason, last_start, read_lines, recent, last_failed_start
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, Files, usual_socket
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_missing_application, find_reason, read_lines, recent, last_failed_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTENSIONS, Situation, VassalError, is_set, split_extension
 
 # In seconds, for one systemctl of a module that has no timeout of its own.
@@ -153,14 +155,23 @@ class Host(object):
         alive = _processes.starts(pid for pid, dummy in processes)
         return mode if any(alive.get(pid) == start for pid, start in processes) else None
 
+    @staticmethod
+    def changed_since_start(situation):
+        """Whether something of a vassal's file has changed since its master was started, by the time that nobody can set."""
+        age = _processes.age(situation.pid) if situation.pid and situation.text is not None else None
+        try:
+            return age is not None and os.stat(situation.path).st_ctime > time.time() - age
+        except OSError:
+            return False
+
     def is_stale(self, situation, watch=()):
-        """Whether a vassal's file, the defaults or a path in `watch` is newer than its oldest worker, which is as old as its configuration."""
-        if situation.unfinished:
+        """Whether a vassal's file, the defaults or a path in `watch` is newer than what its processes run."""
+        if situation.unfinished or self.changed_since_start(situation) and runs_as_another(situation, self.identity(situation.filename)):
             return True
         ages = [one for one in map(_processes.age, situation.workers) if one is not None]
         if not ages:
             return True
-        started = time.time() - max(ages)
+        started = min([time.time() - max(ages)] + self._loaded(situation))
         for path in [situation.path] + [value for dummy, value in self.supervisor.included()] + list(watch):
             try:
                 if os.stat(path).st_mtime > started:
@@ -168,6 +179,31 @@ class Host(object):
             except OSError:
                 continue
         return False
+
+    def note_loaded(self, situation):
+        """Notes the age of the code and configuration of a vassal that has just come up: later its master makes other workers of what it has loaded."""
+        life, ages = _processes.life(situation.pid), [one for one in map(_processes.age, situation.workers) if one is not None]
+        if life and ages and situation.credentials:
+            try:
+                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages))
+            except (IOError, OSError):
+                # it has come up all the same, and its workers tell for as long as they live
+                pass
+
+    def _loaded(self, situation):
+        """When the master of a vassal has loaded what its workers are made of, in seconds since the epoch, as a list; [] where nobody knows.
+
+        Workers that load it themselves are as old as that.
+        """
+        options = self.configurations.options(situation.filename)
+        if is_set(options, 'lazy-apps') or is_set(options, 'lazy'):
+            return []
+        life = _processes.life(situation.pid)
+        noted, dummy, seconds = self.files.loaded(situation.filename)
+        if life and noted == life:
+            return [seconds]
+        # a start loads it once; when a reload was that nobody has noted can't be told
+        return [time.time() - _processes.age(situation.pid)] if life and not life[2] else []
 
     def masterless(self, filename):
         """Whether a vassal runs without a master process, so that its only process is its worker."""
@@ -258,7 +294,7 @@ class Host(object):
 
     def send_hangup(self, filename, pid):
         """Sends SIGHUP: a master finishes the requests and then starts again; without a master each process ends."""
-        self.supervisor.signal_workers(pid, _processes.children(pid) + [pid] if self.masterless(filename) else [pid], signal.SIGHUP)
+        self.supervisor.signal_workers(pid, _processes.family(pid) if self.masterless(filename) else [pid], signal.SIGHUP)
 
     def tell_fifo(self, filename, pid, command):
         """Writes a command to a vassal's master-fifo, once that is proved to be one which its master holds open.
@@ -279,6 +315,28 @@ class Host(object):
         """Notes that a vassal's file is about to change and which processes run the previous one, for a run after one that is killed."""
         self.files.note(filename, mode, sorted(_processes.starts(pids).items()))
 
+    def clear_own_dir(self, filename):
+        """Files.clear_own_dir() for the user as which the vassal is about to run, if that can be told."""
+        uid = self.identity(filename)[0]
+        if uid is not None:
+            self.files.clear_own_dir(filename, uid)
+
+    def leave_log(self, situation):
+        """Moves the log of a vassal away that is about to run as another user than before.
+
+        What processes of the previous user have it open could read what the next one's application writes, and write there.
+        """
+        uid, path = self.identity(situation.filename)[0], self.log_path(situation.filename)
+        was = situation.credentials[0] if situation.credentials else self.files.loaded(situation.filename)[1]
+        # root keeps whatever it has
+        if uid is None or was in (None, 0, uid) or not os.path.isfile(path) or alterable(os.path.dirname(path)):
+            return
+        try:
+            user = pwd.getpwuid(was).pw_name
+        except KeyError:
+            user = str(was)
+        os.rename(path, '%s.%s' % (path, user))
+
     # what may stand in the way
 
     def identity(self, filename, text=None):
@@ -288,11 +346,21 @@ class Host(object):
         own = self.supervisor.user()
         return (own[0], own[1][0]) if own else self.configurations.identity(filename, text)
 
-    def exposed(self, filename, text=None):
-        """Configurations.exposed(), of an Emperor that starts vassals as root."""
-        if self.supervisor.tyrant or self.supervisor.user():
-            return [], []
-        return self.configurations.exposed(filename, text)
+    @property
+    def _starts_as_root(self):
+        """Whether a vassal's file is read by root, and not by its owner or another user."""
+        return not (self.supervisor.tyrant or self.supervisor.user())
+
+    def exposed(self, filename, text=None, env=None):
+        """Configurations.exposed(), of a parent that starts vassals as root; env: the text of the file of variables that it is about to get."""
+        variables = ['%s=%s' % (to_native(key), to_native(value)) for key, value in _environment.parse(env or b'').items()]
+        return self.configurations.exposed(filename, text, variables) if self._starts_as_root else ([], [])
+
+    def opened(self, path, access):
+        """What a vassal's file of this access, (mode, user ID, group ID), opens to others than root: a sentence without a full stop, or None."""
+        who = open_by(*access) if self._starts_as_root else None
+        said = 'root reads its configuration from %s, which is not for root alone: %s. Whoever can write there becomes root. Leave it to root'
+        return said % (visible(path), who) if who else None
 
     def check_env(self, name):
         """Raises VassalError where the defaults do not have uWSGI read the environment."""
@@ -306,9 +374,13 @@ class Host(object):
     def open_directory(self):
         """What is wrong with the runtime directory, as a sentence with the remedy; None where only root can change it."""
         try:
-            found = open_to(os.lstat(RUN_DIR))
+            found = open_to(os.lstat(RUN_DIR), RUN_DIR)
         except OSError:
             return None
+        opened = [(path, who) for path, who in ((path, open_by_default(path)) for path in (RUN_DIR, OWN_DIRS)) if who]
+        if opened and not found:
+            paths = ' '.join(path for path, dummy in opened)
+            return '%s: %s. Run: setfacl -b %s %s/*, and restart the applications.' % (opened[0] + (paths, RUN_DIR))
         return found and (
             '%s is not for root alone: %s. An application that may change it becomes root by it, as root opens and chowns sockets and '
             'pidfiles there. Set chown-socket = www-data:www-data in %s, write "d %s 0755 root root -" to /etc/tmpfiles.d/uwsgi.conf, '
@@ -346,10 +418,11 @@ class Host(object):
         path = self.log_path(filename)
         return path, self.hide(filename, read_lines(path, offset))
 
-    def missing_application(self, filename, offset):
-        """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it."""
-        lines = last_start(self.log_lines(filename, offset)[1])
-        return find_missing_application(lines, any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS))
+    def missing_application(self, filename, offset, pid):
+        """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it. pid: of its master."""
+        has_application = any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS)
+        lines = self.hide(filename, read_lines(self.log_path(filename), offset, whole=True))
+        return find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
 
     def explain_failure(self, filename, since, offset=0, dying=False):
         """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time.

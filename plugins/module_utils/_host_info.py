@@ -17,6 +17,7 @@ import stat
 import sys
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import has_acl
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons
 from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, find_texts
@@ -28,6 +29,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_nati
 UWSGI = '/usr/bin/uwsgi-core'
 LOGROTATE = '/usr/sbin/logrotate'
 PLUGINS = '/usr/lib/uwsgi/plugins'
+LOGS = '/var/log/uwsgi'
 NGINX = '/usr/sbin/nginx'
 # Where nginx's own configuration and Debian's sites are, and the file of the role's own there.
 NGINX_FILES = ['/etc/nginx/nginx.conf', '/etc/nginx/conf.d', '/etc/nginx/sites-enabled']
@@ -76,7 +78,10 @@ def is_leftover(name, found):
 
 
 def find_leftovers():
-    """The paths of what the role removes from the runtime directory; nothing but directories is left in that of applications' own ones."""
+    """The paths of what the role removes from the runtime directory and that of the logs.
+
+    Nothing but directories is left in that of applications' own ones, and no link of others among the logs, which root writes.
+    """
 
     def look(directory, odd):
         for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and not os.path.islink(directory) else []:
@@ -88,7 +93,25 @@ def find_leftovers():
             if not (path == OWN_DIRS and stat.S_ISDIR(found.st_mode)) and odd(name, found):
                 yield path
 
-    return list(look(RUN_DIR, is_leftover)) + list(look(OWN_DIRS, lambda dummy, found: not stat.S_ISDIR(found.st_mode)))
+    return (
+        list(look(RUN_DIR, is_leftover))
+        + list(look(OWN_DIRS, lambda dummy, found: not stat.S_ISDIR(found.st_mode)))
+        + list(look(LOGS, lambda dummy, found: stat.S_ISLNK(found.st_mode) and found.st_uid != 0))
+    )
+
+
+def _owner(path):
+    return os.stat(path).st_uid
+
+
+def find_acls():
+    """The paths of what has an ACL in the runtime directory, by which others get at it or at what is made there: sockets, and the directories.
+
+    The directory of the logs counts as long as it is another's: one that root's has, root has given it.
+    """
+    paths = [LOGS] if os.path.isdir(LOGS) and _owner(LOGS) != 0 else []
+    paths += [RUN_DIR] + ['%s/%s' % (RUN_DIR, name) for name in sorted(os.listdir(RUN_DIR) if os.path.isdir(RUN_DIR) else [])]
+    return [path for path in paths if not os.path.islink(path) and (has_acl(path) or has_acl(path, 'default'))]
 
 
 def describe_file(path, checksum):
@@ -176,6 +199,7 @@ def describe_host(run_command, paths, checksum, warn):
         linked=sorted(map(to_native, host.files.names(host.files.enabled_dir))),
         vassals=describe_all(host, warn)['vassals'] if host.supervisor.pid else [],
         leftovers=find_leftovers(),
+        acls=find_acls(),
         files=dict((path, describe_file(path, checksum)) for path in paths),
     )
     return result

@@ -63,6 +63,8 @@ class Job(object):
         self.done = False
         self.elapsed = 0.0
         self.seen = 'it was not seen yet'
+        self.begins_only = False  # whether another run waits for a restart's new process
+        self.resumes = None  # the end of the log, and the time, at which a restart began that another run has left so
         self.log_offset = 0
         self.began = 0
         self.touched = False  # whether one of its files or links was changed
@@ -98,6 +100,11 @@ class Job(object):
         return bool(good and not self.plan.changed and not self.probe)
 
     @property
+    def only_begins(self):
+        """Whether it is a restart that is done as soon as the new process is there."""
+        return self.begins_only and self.plan.mode == 'restart'
+
+    @property
     def rose(self):
         """Whether it accepts requests now, and systemd may not know that."""
         return bool(self.after and self.after.accepting and ('link' in self.plan.actions or not self.before.accepting))
@@ -125,7 +132,7 @@ class Job(object):
         """Writes and links, and unlinks what does not run; the Emperor has not been woken yet."""
         self.started = now
         self.deadline = now + timeout
-        self.began = int(time.time())
+        self.began = self.resumes[1] if self.resumes else int(time.time())
         actions = self.plan.actions
         if self.plan.mode in ('reload', 'restart') and set(['write', 'env']) & set(actions):
             host.note_change(self.filename, self.plan.mode, self.before.workers if self.plan.mode == 'reload' else [self.before.pid])
@@ -140,14 +147,19 @@ class Job(object):
         if 'env' in actions:
             host.files.write_env(self.filename, self.env, self.env_access)
             self.touched = True
+        fresh = self.plan.wants_up and self.plan.mode in ('start', 'restart') and not self.resumes
+        if fresh:
+            host.leave_log(self.before)
         if self.plan.wants_up and self.plan.mode:
-            self.log_offset = host.log_size(self.filename)
+            self.log_offset = self.resumes[0] if self.resumes else host.log_size(self.filename)
         if 'link' in actions:
             host.link(self.filename)
             self.touched = True
         if 'unlink' in actions and not self.stops:
             host.unlink(self.filename)
             self.touched = True
+        if fresh:
+            host.clear_own_dir(self.filename)
         if self.plan.mode == 'start':
             host.supervisor.start(self.filename)
 
@@ -188,6 +200,8 @@ class Job(object):
             self._ending.step(host, view, pid, now, timeout, wait)
         elif self.plan.wants_gone:
             self._ending.follow(host, pid, now)
+        elif pid and self.only_begins:
+            self.done = True
         elif previous and mode == 'reload' and self._reload.asked is None:
             self._reload.ask(host, pid, now)
         else:
@@ -199,7 +213,7 @@ class Job(object):
 
     def old_workers(self, pid):
         """Those of the previous processes that are still the vassal's."""
-        return set(_processes.children(pid) + [pid]) & self.before.workers
+        return _processes.family(pid) & self.before.workers
 
 
 class Ending(object):
@@ -210,6 +224,7 @@ class Ending(object):
         self.asked = None  # how the master was asked: 'signal', 'newborn', 'draining', 'drained', 'killed'
         self.asked_at = 0.0
         self.told = None  # the PID of a master which is not the one before, and was asked to end
+        self._gone_at = None  # since when there is no master
 
     def step(self, host, view, pid, now, timeout, wait):
         """Makes a vassal finish its requests and end; at the deadline its workers are killed.
@@ -295,8 +310,11 @@ class Ending(object):
             host.supervisor.signal_vassal(pid, signal.SIGKILL if self.told == pid else signal.SIGINT)
             self.told, self.asked_at = pid, now
         job.seen = 'process %s still runs' % pid if pid else 'processes of it still run'
-        job.done = pid is None and not host.supervisor.leaves(job.filename)
-        left = host.supervisor.close_socket(usual_socket(job.filename)) if job.done and job.stops else None
+        self._gone_at = None if pid else self._gone_at or now
+        job.done = pid is None and not host.supervisor.leaves(job.filename, now - self._gone_at)
+        # also where no master ran: what that has started may still listen
+        closes = job.done and (job.stops or 'unlink' in job.plan.actions)
+        left = host.supervisor.close_socket(usual_socket(job.filename)) if closes else None
         if left:
             job.warnings.append('%s: %s.' % (job.name, left))
 
@@ -379,7 +397,7 @@ class ComingUp(object):
         elif job.plan.mode == 'reload' and pid == job.before.pid and job.old_workers(pid):
             job.seen = 'workers of process %d have not ended their work yet' % pid
         elif self._current(host, view) and self._accepts(host, view, now, pid):
-            missing = job.plan.mode and host.missing_application(job.filename, job.log_offset)
+            missing = job.plan.mode and host.missing_application(job.filename, job.log_offset, pid)
             if missing:
                 job.fail('it accepts requests, but by its log has not loaded its application: %s' % missing)
             else:
@@ -426,7 +444,7 @@ class ComingUp(object):
             job.seen = self._connection.problem
             self._socketless = self._socketless or now
             if now - self._socketless > SOCKETLESS:
-                job.fail('it runs as process %d, but can not be reached: %s; restart it' % (pid, job.seen))
+                job.fail('it runs as process %d, but can not be reached: %s; %s' % (pid, job.seen, host.supervisor.mends_socket))
             return False
         self._socketless = None
         if state == QUEUED:

@@ -35,6 +35,11 @@ CAUSES = re.compile(
     | \bsyntax\ error\b
     """
 )
+# What is said of an application of Python's, by the process that has loaded it or not; and what other languages say.
+MISSING = re.compile(r"^(?:.{1,63} - )?unable to load app \d+ \(mountpoint='(.*?)'\)")
+READY = re.compile(r"^(?:.{1,63} - )?\w+ app \d+ \(mountpoint='(.*?)'\) ready in \d+ seconds on interpreter \S+ pid: (\d{1,9})\b")
+DYNAMIC = re.compile(r'^(?:.{1,63} - )?\*\*\* no app loaded\. going in full dynamic mode')
+LOADED = re.compile(r'^(?:.{1,63} - )?\w[\w. ]* app \d+ (?:\(.*\) )?loaded in \d+ seconds')
 # What uWSGI says after each cause that kept it from loading an application; with need-app it then ends.
 CONSEQUENCES = re.compile(r'(^| - )(unable to load app \d|unable to find PSGI function entry point|(\*\*\* )?no app loaded\. GAME OVER)')
 LAST_WORDS = 'no app loaded. GAME OVER'
@@ -47,7 +52,9 @@ START = re.compile(r'^(?:.{1,63} - )?\*\*\* Starting uWSGI \S+ \((?:32|64)bit\) 
 # Each start that gets as far as an application has such a line before.
 MODE = re.compile(r'\*\*\* Operational MODE: ')
 _STAMP = re.compile(r'^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4} - )')
-_TAIL = 32768  # bytes of a log that are read
+# Bytes of a log that are read, and the most where all since a change counts.
+_TAIL = 32768
+LARGEST = 1 << 20
 
 
 def find_reason(lines):
@@ -76,15 +83,23 @@ def _find(lines):
     return (found[-1], bool(causes)) if found else (None, False)
 
 
-def find_missing_application(lines, has_application):
+def find_missing_application(lines, pids, has_application, mountpoints):
     """What a log says of a vassal that accepts requests but has not loaded its application, None where all is well.
 
-    uWSGI goes on without its application unless need-app is set, and answers every request with an error.
+    uWSGI goes on without its application unless need-app is set, and answers every request with an error. Whoever sends a request may have an
+    application write any line into its log. So nothing counts against an application of which a process of the vassal's says that it has loaded it,
+    and only where that could be seen: in lines of the same form. By a request one can hide that an application is missing, and not say that it is.
+
+    lines: all that was written since the change. pids: of the master and its workers. has_application: whether the configuration names one.
+    mountpoints: those of Python's applications in the configuration, '' for the one without.
     """
     lines = [_STAMP.sub('', line.strip()) for line in lines]
-    said = [line for line in lines if re.search(r'(^| - )unable to load app', line)]
-    if not said and has_application:
-        said = [line for line in lines if 'no app loaded. going in full dynamic mode' in line]
+    ready = [mount for line in lines for mount, pid in READY.findall(line) if int(pid) in pids]
+    if any(map(LOADED.search, lines)):
+        return None
+    said = [line for line in lines for mount in MISSING.findall(line) if mount in mountpoints and mount not in ready]
+    if not said and has_application and not ready:
+        said = [line for line in lines if DYNAMIC.search(line)]
     return said[-1] if said else None
 
 
@@ -113,15 +128,6 @@ def last_failed_start(lines):
                 return part
             weak = weak or part
     return weak or parts[-1]
-
-
-def last_start(lines):
-    """The lines of the last start that came as far as an application, and all that follows, or else of the last start."""
-    parts = starts(lines)
-    for number in range(len(parts) - 1, -1, -1):
-        if any(map(MODE.search, parts[number])):
-            return sum(parts[number:], [])
-    return parts[-1]
 
 
 def recent(lines, since):
@@ -181,8 +187,10 @@ def complaints(code, said, text=None):
     return [visible(sentence) for sentence in found]
 
 
-def read_lines(path, offset=0):
+def read_lines(path, offset=0, whole=False):
     """The lines of a log as they are shown, less the empty ones: its end, not before the byte `offset`; [] where it can not be read.
+
+    whole: to have all from that byte on, [] where that is more than LARGEST.
 
     The application may have put anything in its place: no link is followed, and nothing but a file is read.
     """
@@ -194,9 +202,12 @@ def read_lines(path, offset=0):
             handle.seek(0, 2)
             size = handle.tell()
             begin = offset if size >= offset else 0
-            cut = size - begin > _TAIL
-            handle.seek(size - _TAIL if cut else begin)
-            data = handle.read(_TAIL)
+            if whole and size - begin > LARGEST:
+                return []
+            most = LARGEST if whole else _TAIL
+            cut = size - begin > most
+            handle.seek(size - most if cut else begin)
+            data = handle.read(most)
     except (IOError, OSError):
         return []
     # the end of a line may look like a line of its own

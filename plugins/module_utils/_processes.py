@@ -36,13 +36,16 @@ def read(path, limit=1 << 20):
         return None
 
 
+def _stat(pid):
+    """What the kernel says of a process behind its name, [] where there is none."""
+    data = read('/proc/%d/stat' % pid)
+    return data[data.rindex(b')') + 2 :].split() if data else []
+
+
 def process(pid):
     """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
-    data = read('/proc/%d/stat' % pid)
-    if not data:
-        return None
-    fields = data[data.rindex(b')') + 2 :].split()
-    if fields[0] in (b'Z', b'X'):
+    fields = _stat(pid)
+    if not fields or fields[0] in (b'Z', b'X'):
         return None
     return int(fields[1]), int(fields[19])
 
@@ -53,16 +56,34 @@ def starts(pids):
     return dict((pid, one[1]) for pid, one in found if one)
 
 
+def state(pid):
+    """The letter that the kernel gives the state of a process: b'S' asleep, b'R' running, b'Z' ended and not reaped; b'' for none at all."""
+    return (_stat(pid) or [b''])[0]
+
+
 def children(pid):
     """The PIDs of a process's living children."""
+    return [child for child in offspring(pid) if (process(child) or (None,))[0] == pid]
+
+
+def offspring(pid):
+    """The PIDs of a process's children, also of those that have ended and that it has not reaped; where the kernel lists none, of any process."""
     data = read('/proc/%d/task/%d/children' % (pid, pid))
-    if data is None:
-        if process(pid) is None:
-            return []
-        candidates = [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]
-    else:
-        candidates = [int(child) for child in data.split()]
-    return [child for child in candidates if (process(child) or (None,))[0] == pid]
+    if data is not None:
+        return [int(child) for child in data.split()]
+    return [int(entry) for entry in os.listdir('/proc') if entry.isdigit()] if process(pid) else []
+
+
+def family(pid):
+    """The PIDs of a process and its living children."""
+    return set(children(pid) + [pid])
+
+
+def run_by(user):
+    """The PIDs of the processes of a user ID, one after the other."""
+    for pid in [int(entry) for entry in os.listdir('/proc') if entry.isdigit()]:
+        if (credentials(pid) or (None,))[0] == user:
+            yield pid
 
 
 def uptime():
@@ -84,6 +105,18 @@ def arguments(pid, limit=1 << 20):
     return [to_native(arg) for arg in (read('/proc/%d/cmdline' % pid, limit) or b'').split(b'\0')[:-1]]
 
 
+def life(pid):
+    """(PID, start in clock ticks since boot, number of reloads since) of a master of uWSGI's, None for a dead one.
+
+    A reload keeps the process, and counts in its environment (core/init.c, uwsgi_setup_reload()); -1 where root may not read that, as in a container.
+    """
+    found, environment = process(pid), read('/proc/%d/environ' % pid)
+    if not found or environment is None:
+        return found and (pid, found[1], -1)
+    counts = [entry[14:] for entry in environment.split(b'\0') if entry.startswith(b'UWSGI_RELOADS=')]
+    return pid, found[1], int(counts[0]) + 1 if counts and counts[0].isdigit() else 0
+
+
 def started_in(pid):
     """The directory in which the shell was that became a process, as that says; the process may have gone elsewhere since."""
     found = [entry[4:] for entry in (read('/proc/%d/environ' % pid) or b'').split(b'\0') if entry.startswith(b'PWD=')]
@@ -99,12 +132,12 @@ def owner(pid):
 
 
 def credentials(pid):
-    """(user ID, group IDs, its own first) with which a process opens files, None for a dead one."""
+    """(user ID, group IDs, its own first) of a process, None for a dead one. One that runs a setuid program is who has started that."""
     found = dict(line.split(b':', 1) for line in (read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
     if b'Uid' not in found:
         return None
-    # the last of each four is the one for files
-    return int(found[b'Uid'].split()[3]), [int(found[b'Gid'].split()[3])] + [int(one) for one in found.get(b'Groups', b'').split()]
+    # the first of each four is the real one
+    return int(found[b'Uid'].split()[0]), [int(found[b'Gid'].split()[0])] + [int(one) for one in found.get(b'Groups', b'').split()]
 
 
 def in_unit(pid, unit):

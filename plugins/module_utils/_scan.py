@@ -27,6 +27,7 @@ CALL = 'uWSGI would call it'
 LOAD = 'uWSGI would load it into itself'
 CONNECT = 'uWSGI would connect to it'
 UNTOLD = 'it can not be told what uWSGI would read there'
+CHANGES = 'others than root may change it before uWSGI reads it'
 
 # What uWSGI 2.0.7, 2.0.28 and 2.0.31 do for an option before --get has printed and the process is gone, each seen on Debian 13 and (but
 # for the spooler's directory, which 2.0.7 does not make) with 2.0.7. The second column says whether other lines may depend on it.
@@ -85,10 +86,11 @@ SOCKETS = (
 )  # fmt: skip
 # What uWSGI opens, makes or writes by its path while it is root (core/uwsgi.c, uwsgi_setup()).
 # Of these it makes files in a directory, or starts by what lies there: an Emperor of a vassal's own is root.
-DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'pivot-root', 'pivot_root')
+DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'namespace', 'ns', 'pivot-root', 'pivot_root')
 AS_ROOT = DIRECTORIES + (
-    'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'file-write', 'fork-server', 'forkptyrouter', 'http', 'logger',
-    'logger-req', 'logto', 'pidfile', 'rawrouter', 'req-logger', 'safe-pidfile', 'sharedarea', 'zerg-pool', 'zerg-server',
+    'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'fastrouter-subscription-server', 'file-write', 'fork-server',
+    'forkpty-router', 'forkptyrouter', 'http', 'http-subscription-server', 'httprouter', 'logger', 'logger-req', 'logto', 'pidfile', 'rawrouter',
+    'rawrouter-subscription-server', 'req-logger', 'safe-pidfile', 'sharedarea', 'sslrouter-subscription-server', 'zerg-pool', 'zerg-server', 'zergpool',
 )  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
 BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
@@ -104,7 +106,7 @@ CONFIGURES = ('config', 'inject-after', 'inject-before', 'sqlite', 'sqlite3')
 RUNS_AS_ROOT = frozenset(
     [_kind + _when for _kind in ('exec-', 'hook-', 'mount-', 'umount-') for _when in ('as-root', 'asap', 'pre-jail', 'post-jail', 'in-jail')]
     + list(AT_EXIT + CONFIGURES)
-    + ['dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
+    + ['binsh', 'dlopen', 'privileged-binary-patch', 'privileged-binary-patch-arg']
     + list(PLUGINS + PLUGIN_DIRS)
 )
 # What uWSGI reads while it is root, and the application has in its environment or memory then (core/utils.c, uwsgi_envdir(); core/ssl.c;
@@ -114,6 +116,8 @@ READS_AS_ROOT = frozenset([
     'https-socket-modifier2', 'https2', 'load-file-in-cache', 'load-file-in-cache-gzip', 'mime-file', 'mimefile', 'setns', 'sni', 'sni-dir', 'ssl-socket',
     'sslrouter', 'sslrouter2', 'suwsgi-socket',
 ])  # fmt: skip
+# Of these, what it reads when it has entered its `chdir` (core/cache.c, uwsgi_cache_load_files()).
+READS_IN_CHDIR = ('load-file-in-cache', 'load-file-in-cache-gzip')
 # What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
 # (core/uwsgi.c, uwsgi_start()).
 KEEPS_ROOT = frozenset(['drop-after-apps', 'drop-after-init', 'master-as-root'])
@@ -162,7 +166,7 @@ class Scan(object):
         self.arguments = arguments  # None: nothing
         self.findings = scanner.findings
         self.exact = exact  # whether uWSGI's complaints about it are right
-        # what OPENS and RUNS_AS_ROOT say in files: (option, value, whether in the vassal's own file)
+        # what is to be judged beside what --get prints of files, as of OPENS and RUNS_AS_ROOT: (option, value, whether in the vassal's own file)
         self.opened = [(key, value, path == shown) for path, key, value in scanner.opened]
         # the files that uWSGI reads: (path, whether the vassal's own file names it)
         self.reads = [(path, place == shown) for place, path in scanner.reads]
@@ -210,6 +214,10 @@ class Access(object):
         raise NotImplementedError
 
     def is_directory(self, path):
+        raise NotImplementedError
+
+    def alterable(self, path):
+        """Whether others than root may change what is read there: uWSGI, which reads it a moment later, may find something else."""
         raise NotImplementedError
 
     def real(self, path):
@@ -285,9 +293,10 @@ class _Scanner(object):
         return result
 
     def _word(self, word, place):
-        if not self._read_by_at(word, place):
+        why = self._harm_by_at(word, place)
+        if why is None:
             return [word]
-        self.found(place, word, True, RUN)
+        self.found(place, word, True, why)
         return []
 
     def _file_or_value(self, word, place):
@@ -309,7 +318,7 @@ class _Scanner(object):
     def load(self, kind, address, path, section, place, text=None, shown=None):
         """The address of what can be given to uWSGI in a file's place; raises Unclear.
 
-        text: what is in it, where it is not written yet: then it is written to where uWSGI can be given it.
+        text: what is in it, where it is not written yet: then it is written to where uWSGI can be given it. So is what others may change meanwhile.
         """
         full = posixpath.join(self.host.directory, path)
         here = Place(shown or full, None, place.late, place.depth + 1)
@@ -318,16 +327,19 @@ class _Scanner(object):
         if here.depth > DEPTH or self.files > FILES:
             self.found(here, None, True, 'there are too many files in each other')
             raise Unclear()
-        staged = text is not None
-        if staged:
+        staged = text is not None or self.host.alterable(full)
+        if text is not None:
             self.texts[full] = text
-        if not staged:
+        else:
             self.reads.append((place.shown, full))
         try:
             text = self.texts[full] if full in self.texts else self.host.read(full)
         except Unclear as unclear:
             self.found(here, None, True, str(unclear))
             raise
+        if text is None and staged:
+            self.found(here, None, True, CHANGES)
+            raise Unclear()
         if text is None:
             # uWSGI says so itself
             return address
@@ -406,7 +418,7 @@ class _Scanner(object):
             if self.judge(key, value, here) != value:
                 clear = False
                 if len(self.findings) == quiet:
-                    self.found(here, key, True, 'uWSGI would make or remove a file')
+                    self.found(here, key, True, CHANGES if key in LOADS else 'uWSGI would make or remove a file')
         if not clear or len(self.findings) > before:
             raise Unclear()
 
@@ -440,12 +452,13 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
-        if key in OPENS or key in RUNS_AS_ROOT or key in READS_AS_ROOT or key in KEEPS_ROOT:
+        if key in OPENS or key in RUNS_AS_ROOT or key in READS_AS_ROOT or key in KEEPS_ROOT or key in SPOOLERS + ('env', 'mount'):
             self.opened.append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
-        if self._read_by_at(value, place):
-            self.found(place, key, True, RUN)
+        why = self._harm_by_at(value, place)
+        if why is not None:
+            self.found(place, key, True, why)
             return None
         if key in SETS:
             inner, equal, rest = value.partition(u'=')
@@ -518,8 +531,11 @@ class _Scanner(object):
         finally:
             place.line, place.late = line, late
 
-    def _read_by_at(self, value, place, depth=0):
-        """Whether a value, or a file whose text becomes a part of it, has an address that uWSGI executes (core/io.c, uwsgi_schemes_setup())."""
+    def _harm_by_at(self, value, place, depth=0):
+        """Why uWSGI is not given a value: it, or a file whose text becomes a part of it, has an address that uWSGI executes; None if all is well.
+
+        From core/io.c, uwsgi_schemes_setup().
+        """
         for dummy in range(8):
             new = re.sub(u'\\$\\(([^()]*)\\)', lambda found: self.host.environment.get(found.group(1), found.group()), value)
             if new == value:
@@ -531,9 +547,9 @@ class _Scanner(object):
                 continue
             for address in set((rest[: matching(rest)], rest.partition(u')')[0])):
                 if _SCHEME.match(address) or address == u'-' or depth > 8:
-                    return True
+                    return RUN
                 if not address.startswith(u'/') and re.search(u'%s|\\$\\(' % UNKNOWN, address):
-                    return True
+                    return RUN
                 if UNKNOWN in address:
                     continue
                 path = posixpath.join(self.host.directory, address)
@@ -541,10 +557,13 @@ class _Scanner(object):
                 try:
                     text = self.host.read(path)
                 except Unclear:
-                    return True
-                if text is not None and self._read_by_at(text, place, depth + 1):
-                    return True
-        return False
+                    return RUN
+                why = self._harm_by_at(text, place, depth + 1) if text is not None else None
+                # also where there is nothing yet
+                why = why or (CHANGES if self.host.alterable(path) else None)
+                if why:
+                    return why
+        return None
 
 
 def path_of(option, value, directory=None):

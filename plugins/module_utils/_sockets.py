@@ -72,18 +72,22 @@ def listener(path):
         connection.close()
 
 
-def holders(path):
-    """The PIDs of the processes that hold a UNIX socket of that path open and listen, as far as /proc shows them.
+def holders(path, pids, most=10, seconds=1.0):
+    """Which of some processes hold a UNIX socket of that path open and listen, as far as /proc shows them: `most` PIDs at most.
 
     Anybody can add others: an abstract socket may have a line feed in its name, and with it lines of /proc/net/unix.
+    seconds: when to stop looking, as any user can have thousands of processes with thousands of files.
     """
+    end = time.time() + seconds
     with open('/proc/net/unix', 'rb') as handle:
         lines = [line.rstrip(b'\n').split(None, 7) for line in handle]
     # the fourth word has the bit of a socket that listens, the seventh is the inode
     wanted = set('socket:[%s]' % to_native(line[6]) for line in lines if line[7:] == [to_bytes(path)] and line[3] == b'00010000')
-    found = set()
-    for pid in [entry for entry in os.listdir('/proc') if entry.isdigit()] if wanted else []:
-        directory = '/proc/%s/fd' % pid
+    found = []
+    for pid in pids if wanted else []:
+        directory = '/proc/%d/fd' % pid
+        if len(found) == most or time.time() > end:
+            break
         try:
             entries = os.listdir(directory)
         except OSError:
@@ -92,7 +96,8 @@ def holders(path):
         for entry in entries:
             try:
                 if os.readlink('%s/%s' % (directory, entry)) in wanted:
-                    found.add(int(pid))
+                    found.append(pid)
+                    break
             except OSError:
                 # it has been closed
                 continue

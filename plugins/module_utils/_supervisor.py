@@ -26,15 +26,19 @@ DEBIAN_VASSALS = '/etc/uwsgi-emperor/vassals'
 _TIMED_OUT = (124, 137, -9)
 
 
+class TimedOut(VassalError):
+    """A systemctl or journalctl did not end in time."""
+
+
 def bounded(run_command, seconds):
-    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever."""
+    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever, and this raises TimedOut."""
 
     def run(argv, **options):
         if argv[0] not in ('systemctl', 'journalctl'):
             return run_command(argv, **options)
         result = run_command(['timeout', '-k', '1', str(seconds)] + argv, **options)
         if result[0] in _TIMED_OUT:
-            raise VassalError(
+            raise TimedOut(
                 '%s did not end within %d s: systemd (PID 1) or D-Bus does not answer. What was asked for before may be done or not; '
                 'see whether "systemctl status" works, then try again.' % (' '.join(argv), seconds)
             )
@@ -84,6 +88,8 @@ class Supervisor(object):
 
     # What is said where there is none.
     down = ''
+    # What mends a socket that takes no connections.
+    mends_socket = 'restart it'
     # Whether the parent has ended since it was found.
     lost = False
     # Whether a file that is newer than what runs is reloaded without being asked for.
@@ -111,7 +117,7 @@ class Supervisor(object):
     def show(self, unit):
         """What systemd says of a unit, as a dict; keeps which of OTHERS are active."""
         command = ['systemctl', 'show']
-        for item in ('Id', 'LoadState', 'ActiveState', 'SubState', 'MainPID', 'Result'):
+        for item in ('Id', 'LoadState', 'ActiveState', 'SubState', 'MainPID', 'Result', 'ExecStart'):
             command += ['-p', item]
         try:
             rc, out, err = self.run_command(command + [unit] + OTHERS)
@@ -173,8 +179,8 @@ class Supervisor(object):
     def unlinked(self, filename):
         """A vassal's link was removed."""
 
-    def leaves(self, filename):
-        """Whether a vassal whose master has ended is not gone yet."""
+    def leaves(self, filename, since):
+        """Whether a vassal whose master has ended is not gone yet, as the last snapshot tells. since: seconds since it was seen to have ended."""
         return False
 
     def end_rest(self, filename):
@@ -205,7 +211,7 @@ class Supervisor(object):
     def signal_workers(self, pid, workers, number):
         """Signals those of `workers` that are still the vassal's: its master, a child of the parent, and children of that."""
         if (_processes.process(pid) or (None,))[0] == self.pid and not self.disguised(pid):
-            for worker in sorted(set(workers) & set(_processes.children(pid) + [pid])):
+            for worker in sorted(_processes.family(pid).intersection(workers)):
                 _processes.kill(worker, number)
 
     def disguised(self, pid):

@@ -100,6 +100,9 @@ def announce(supervisor, up, down):
             _files.touch('%s/%s' % (FORGOTTEN, unit))
         if active:
             supervisor.run_command(['systemctl', '-q', 'stop', '--job-mode=fail'] + active)
+        for unit in active:
+            # where the watcher was quicker it is still there, and another stop would ask nobody
+            _files.remove('%s/%s' % (FORGOTTEN, unit))
     except (IOError, OSError, VassalError):
         pass
 
@@ -108,6 +111,7 @@ class Systemd(Supervisor):
     """systemd in the Emperor's place: it is asked for what an Emperor does by itself. It is asked once for all vassals, when the next look is taken."""
 
     down = 'systemd does not supervise it'
+    mends_socket = 'stop and start it, as systemd keeps its socket during a restart'
 
     def __init__(self, run_command, unit, files, defaults):
         super(Systemd, self).__init__(run_command, 'uwsgi@.service', files, defaults)
@@ -145,9 +149,8 @@ class Systemd(Supervisor):
                 continue
             name = name_of(unit['Id'])
             filename = files.get(name, name + '.ini')
-            pid = int(unit.get('MainPID') or 0)
-            # before 237, systemd takes an application's word for which process is its main one
-            if pid and (_processes.process(pid) or (None,))[0] == self.pid and _processes.in_unit(pid, unit['Id']):
+            pid = self._master(int(unit.get('MainPID') or 0), unit['Id'])
+            if pid:
                 pids[filename] = pid
             elif unit.get('ActiveState') == 'activating':
                 self._restarting.add(name)
@@ -158,6 +161,18 @@ class Systemd(Supervisor):
             if count:
                 restarts[filename] = count
         return Snapshot(pids, None, restarts)
+
+    def _master(self, pid, unit):
+        """The process of a unit that systemd has started, found from its main one; None without one.
+
+        Which is the main one systemd takes an application's word for: one of its own processes, and before 237 any.
+        """
+        while pid and _processes.in_unit(pid, unit):
+            parent = (_processes.process(pid) or (None,))[0]
+            if parent == self.pid:
+                return pid
+            pid = parent
+        return None
 
     def wake(self):
         """Asks systemd for what has gathered."""
@@ -189,7 +204,7 @@ class Systemd(Supervisor):
     def unlinked(self, filename):
         self.order(filename, 'disable', 'stop', 'reset-failed')
 
-    def leaves(self, filename):
+    def leaves(self, filename, since):
         # systemd ends what else an application has started, and closes its socket when all have ended
         return split_extension(filename)[0] in self._stopping
 

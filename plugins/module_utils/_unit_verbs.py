@@ -43,12 +43,13 @@ BLINK = 0.05
 # What systemd's verbs bring a vassal into; a restart is found by systemd's own job.
 STATES = dict(start='enabled', stop='disabled', reload='reloaded')
 USAGE = """usage: vassal-units watch|calm
-       vassal-units start|stop|reload|renew|why UNIT
+       vassal-units start|stop|reload|cut-off|renew|why UNIT
        vassal-units hand-over emperor|systemd [UNIT]... [-- NAME...]
 
   watch                   keeps systemd up to date on the vassals, until it is stopped
   calm                    waits until no vassal starts
   start, stop, reload     does that with the vassal of a unit
+  cut-off                 stops or restarts the vassal of a unit of which systemd has cut off a start or reload too late for that to notice
   renew                   opens the socket of a unit again if its application is to run as another user than before
   why                     says why the application of a unit died
   hand-over               makes the Emperor or systemd run what other services, and the units given, run so far; all that is enabled but
@@ -82,14 +83,19 @@ class Told(object):
 
 def asked_for(name, otherwise=None):
     """The state that systemd's job for a unit stands for; None for a vassal that stops with its Emperor, `otherwise` without such a job."""
+    return find_job(name, otherwise)[0]
+
+
+def find_job(name, otherwise=None):
+    """(the state that asked_for() returns, what tells the job that it stands for from others, '' for a job that cuts nothing off)."""
     waiting = _units.jobs()
-    dummy, own = waiting.get(unit_of(name), (None, None))
+    number, own = waiting.get(unit_of(name), (None, None))
     if own in ('restart', 'try-restart'):
-        return 'restarted'
+        return 'restarted', '%s %s' % (number, own)
     if _units.emperor_ends(waiting):
         # it is enabled when that starts again
-        return None
-    return 'disabled' if own == 'stop' else otherwise
+        return None, ''
+    return ('disabled', '%s %s' % (number, own)) if own == 'stop' else (otherwise, '')
 
 
 def watched_over():
@@ -121,33 +127,59 @@ def asked_again(name, sleep=time.sleep):
     return None
 
 
+def accepting(name):
+    """Whether a vassal is enabled and accepts requests."""
+    host = find_host(_units.run_command, _units.DEFAULTS)
+    return bool(host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.snapshot())[0].accepting)
+
+
 def reactivate(name):
     """Starts the unit of a vassal that still accepts requests as soon as the unit has ended: a failed unit can not be asked to stop."""
-    host = find_host(_units.run_command, _units.DEFAULTS)
-    if host.supervisor.pid and name in host.files.enabled() and host.situations([name], host.supervisor.snapshot())[0].accepting:
+    if accepting(name):
         _units.mark(name, True)
         _units.run_command(['systemctl', '-q', 'start', '--no-block', unit_of(name)])
 
 
 def run_verb(word, instance):
-    """Does what a unit is asked for: start, stop or reload. Returns the exit code.
+    """Does what a unit is asked for: start, stop, reload or cut-off. Returns the exit code.
 
-    A restart is done while systemd stops the unit: so the link stays, and only the vassal's processes are replaced. What systemd was
-    asked for meanwhile is done then: it does not ask again.
+    A restart begins while systemd stops the unit: so the link stays, and only the vassal's processes are replaced. What systemd was asked for
+    meanwhile is done then: it does not ask again. The start of the unit waits for the new process: another restart cuts that off, where
+    systemd would take it for a part of one that still stops.
     """
     name = check_name(name_of(instance))
+    if word == 'cut-off':
+        answered = _units.end_work(name)
+        state, job = find_job(name)
+        if not state or job == answered:
+            return 0
+        _units.say('%s: it is asked to be %s' % (to_native(name), state))
+    _units.begin_work(name)
+    failed = 1
+    try:
+        failed = _run_verb(word, name)
+        return failed
+    finally:
+        if failed or word in ('stop', 'cut-off'):
+            # systemd runs nothing that would
+            _units.end_work(name)
+
+
+def _run_verb(word, name):
     told = Told()
     # the unit's KillSignal, which nobody minds who does not know it
     signal.signal(signal.SIGWINCH, told)
-    state = STATES[word]
+    state = STATES.get(word)
     watched = word == 'start' and _units.asked(name)
-    wanted_now = asked_for(name, state)
-    if wanted_now or word == 'stop':
+    resumes = _units.restarts(name) if word == 'start' else None
+    stops = word in ('stop', 'cut-off')
+    wanted_now, job = find_job(name, state)
+    if wanted_now or stops:
         # a start or reload may have been cut off already
         state = wanted_now
     if word == 'start':
         _units.remember(name)
-    elif word == 'stop':
+    elif stops:
         if wanted_now == 'restarted' and _units.asked(name, last=False):
             return 0
         # with one, a start that follows would ask nobody
@@ -160,24 +192,30 @@ def run_verb(word, instance):
     while state:
         done = None
         try:
-            carry_out(name, state, watched, told)
+            carry_out(name, state, watched, told, resumes)
             done = state
+            if job and not stops:
+                _units.begin_work(name, job)
         except CutOff:
             _units.say('%s: it is asked for something else than to be %s' % (to_native(name), state))
         except Exception as error:  # pylint: disable=broad-except
-            if state not in ('disabled', 'restarted'):
+            if state not in ('disabled', 'restarted') and not (resumes and accepting(name)):
                 raise
             failed = True
             if not isinstance(error, VassalError):
                 sys.excepthook(*sys.exc_info())
             complain(error)
             call_off(name)
+            if word == 'start' and state == 'enabled':
+                # what was asked for has failed, by that; and the unit is what its vassal is
+                _units.mark(name, True)
+                return 0
             state = asked_again(name)
             continue
         failed = False
         if word == 'reload' and supervises():
             break
-        state = asked_for(name, state)
+        state, job = find_job(name, state)
         if state == done:
             break
     if failed:
@@ -185,10 +223,10 @@ def run_verb(word, instance):
     return int(failed)
 
 
-def carry_out(name, state, watched, told):
-    """Brings a vassal into a state, and has systemd know.
+def carry_out(name, state, watched, told, resumes=None):
+    """Brings a vassal into a state, and has systemd know; of a restart, so far that the new process is there.
 
-    watched: it is the watcher that wants to know how it is.
+    watched: it is the watcher that wants to know how it is. resumes: what was noted of a restart that is to be waited for.
     """
     host = find_host(_units.run_command, _units.DEFAULTS)
     by_systemd = isinstance(host.supervisor, Systemd)
@@ -196,11 +234,11 @@ def carry_out(name, state, watched, told):
         raise VassalError('%s: %s: %s' % (to_native(name), host.supervisor.down, host.supervisor.why_down))
     lock = None
     try:
-        job = plan(host, name, state, watched)
+        job = plan(host, name, state, watched, resumes)
         if job.plan.changed and (job.plan.mode != 'start' or 'link' in job.plan.actions):
             # otherwise it is only waited for, which others may do at the same time
             lock = host.files.lock(TIMEOUT, _units.say, told.sleep)
-            job = plan(host, name, state, watched)
+            job = plan(host, name, state, watched, resumes)
         if watched and 'link' in job.plan.actions:
             # it was disabled since, and the watcher will see that
             _units.say('%s is not enabled any more' % to_native(name))
@@ -212,7 +250,9 @@ def carry_out(name, state, watched, told):
     for warning in job.warnings:
         _units.say(warning)
     if not by_systemd:
-        good = job.after is not None and job.after.accepting and not job.failure
+        good = job.after is not None and job.after.accepting and not job.failure and not job.only_begins
+        if job.only_begins and not job.failure:
+            _units.note_restart(name, job.log_offset, job.began)
         if good or state != 'reloaded':
             # a unit whose reload failed is still active, and is asked when it stops
             _units.mark(name, good)
@@ -228,11 +268,12 @@ def carry_out(name, state, watched, told):
             _units.run_command(['systemctl', '-q', 'reset-failed', unit_of(name)])
     if job.failure:
         raise VassalError(job.explained)
-    what = 'accepts requests, as process %d' % job.after.pid if job.after.pid else 'is stopped'
+    does = 'restarts' if job.only_begins else 'accepts requests'
+    what = '%s, as process %d' % (does, job.after.pid) if job.after.pid else 'is stopped'
     _units.say('%s %s (%s, %.1f s)' % (to_native(name), what, ', '.join(job.actions) or 'nothing to do', job.elapsed))
 
 
-def plan(host, name, state, watched=False):
+def plan(host, name, state, watched=False, resumes=None):
     situation = host.situations([name], host.supervisor.snapshot())[0]
     if isinstance(host.supervisor, Systemd):
         # its links are for enable and disable alone
@@ -242,7 +283,7 @@ def plan(host, name, state, watched=False):
         if not os.path.exists(path):
             raise VassalError(
                 '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
-                'enable it again, or restart it.' % (to_native(name), path)
+                'enable it again, or restart it.' % (to_native(name), visible(path))
             )
         result = Job(situation, Plan(['reload'], 'reload', wants_up=True))
         result.plan = settle_access(situation, result.plan, identity=host.identity(result.filename))
@@ -252,10 +293,17 @@ def plan(host, name, state, watched=False):
                 'user or group. Nothing was changed; do this: systemctl restart %s' % (to_native(name), unit_of(name))
             )
         return result
-    if state == 'enabled' and not watched and situation.pid and host.lost_socket(situation.filename):
+    begins_only = state == 'restarted'
+    if state == 'enabled' and not watched and not resumes and situation.pid and host.lost_socket(situation.filename):
         # nothing else brings it back
         state = 'restarted'
     result = Job(situation, make_plan(situation, state))
+    result.begins_only = begins_only
+    if state == 'enabled' and resumes:
+        result.resumes = resumes
+        if not result.plan.actions:
+            # whatever it accepts, it is looked at as one that starts
+            result.plan = Plan(['restart'], 'start', wants_up=True)
     result.plan = settle_access(situation, result.plan, identity=host.identity(result.filename) if result.plan.mode == 'reload' else None)
     if result.plan.mode == 'start':
         host.supervisor.refuse_if_served(name)
@@ -266,9 +314,11 @@ def renew_socket(instance):
     """Opens the socket of an application again that is to run as another user than before. Returns the exit code.
 
     A process of the previous user may have the socket open, and would take requests. systemd ends the unit that calls this, and starts it again.
+    The unit calls this where a file is newer than the note of the user: that of a user who stays gets the time of this look.
     """
     name = check_name(name_of(instance))
-    was = to_native((_processes.read('%s/%s.user' % (_files.RUN_DIR, to_native(name))) or b'').strip())
+    began = time.time()
+    was = _files.user_noted(name)
     layout = _units.DEFAULTS
     files = _files.Files(layout['available_dir'], layout['enabled_dir'])
     filename = files.enabled().get(name) or files.available().get(name)
@@ -276,6 +326,8 @@ def renew_socket(instance):
     configurations = Systemd(_units.run_command, layout['unit'], files, layout['defaults']).configurations
     user = configurations.user(filename) if filename else was
     if user == was:
+        if was:
+            _files.date_note(name, was, began)
         return 0
     as_whom = 'is to run as %s' % user if user else 'it can not be told as whom it is to run'
     _units.say('It ran as %s, and %s: systemd opens its socket again' % (was, as_whom))
@@ -330,7 +382,7 @@ def find_call(word, given):
         return dict(watch=watch, calm=wait_for_starts)[word]
     if word in ('renew', 'why') and len(given) == 1:
         return functools.partial(dict(renew=renew_socket, why=explain_exit)[word], *given)
-    if word in STATES and len(given) == 1:
+    if word in list(STATES) + ['cut-off'] and len(given) == 1:
         return functools.partial(run_verb, word, *given)
     if word == 'hand-over' and given[:1] in (['emperor'], ['systemd']):
         units = given[1 : given.index('--')] if '--' in given else given[1:]

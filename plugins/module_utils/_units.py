@@ -28,6 +28,11 @@ ASKED = '.asked'
 ASKED_FOR = 10
 # The ending of what says that a verb has left a vassal without both of its links, so that these agree.
 OFF = '.off'
+# The ending of what says that a start or reload of a unit is under way; in it stands the job that has cut that off and was done already. The unit
+# removes it once systemd has seen the end: what comes before that comes too late for the program to notice.
+BEGUN = '.begun'
+# The ending of what says that a unit's stop has begun to restart its vassal, for the start that follows: where the log ended then, and when that was.
+RESTARTS = '.restarts'
 # Where systemctl enable puts its links; nothing starts that target, as the Emperor starts what is enabled.
 WANTS = '/etc/systemd/system/uwsgi-vassals.target.wants'
 # The watcher's own unit.
@@ -103,6 +108,34 @@ def switched_off():
     for entry in found:
         _files.remove('%s/%s' % (MARKS, entry))
     return set(name_of(entry[: -len(OFF)]) for entry in found)
+
+
+def begin_work(name, answered=''):
+    """Notes that a start or reload is under way, and which job of those that cut it off is done."""
+    # where no Emperor runs there is no such directory, and systemd is to make it
+    if os.path.isdir(os.path.dirname(MARKS)):
+        _files.write_lines('%s/%s' % (MARKS, unit_of(name) + BEGUN), [answered])
+
+
+def end_work(name):
+    """Takes the note of begin_work() away. Returns the job that it names, '' for none."""
+    path = '%s/%s' % (MARKS, unit_of(name) + BEGUN)
+    found = ''.join(_files.read_lines(path))
+    _files.remove(path)
+    return found
+
+
+def note_restart(name, log_offset, began):
+    """Notes that a new process of a vassal is on its way, for the start of its unit."""
+    _files.write_lines('%s/%s' % (MARKS, unit_of(name) + RESTARTS), ['%d %d' % (log_offset, began)])
+
+
+def restarts(name):
+    """What note_restart() has noted, None for nothing; takes the note away."""
+    path = '%s/%s' % (MARKS, unit_of(name) + RESTARTS)
+    words = ''.join(_files.read_lines(path)).split()
+    _files.remove(path)
+    return tuple(map(int, words)) if len(words) == 2 else None
 
 
 def jobs():

@@ -118,6 +118,11 @@ class Watcher(object):
                 # whoever is at work on it waits for it: only from then on it counts as down
                 self._down_for.pop(name, None)
         states.update((name, MASKED) for name in self.masked())
+        self._files = self.host.files.enabled()
+        for name in set(links) | set(states) | set(self.agreed):
+            if self._links(name) != links.get(name, (None, None)):
+                # changed since the look: what was seen, and what systemd says, are of two moments
+                states[name] = 'activating'
         busy = self.host.files.busy()
         self._busy_for = self._busy_for + 1 if busy else 0
         renewed = set(name for name in links if _renewed(self.agreed.get(name), links[name]))
@@ -126,7 +131,8 @@ class Watcher(object):
         )
         self._settled = None if acts or busy or set(states.values()) & set(BUSY) else found
         agreed = {}
-        for name in names - self.act(acts):
+        left, again = self.act(acts)
+        for name in names - left | again & set(self.agreed):
             kept = states.get(name) in BUSY or name not in renewed and not (name in linked and name in enabled)
             agreed[name] = self.agreed[name] if kept and name in self.agreed else links.get(name, (None, None))
         if agreed != self.agreed or off:
@@ -155,11 +161,12 @@ class Watcher(object):
         return found
 
     def act(self, acts):
-        """Carries out what decide() said: one systemctl for all of a kind. Returns the names that systemctl did not enable.
+        """Carries out what decide() said: one systemctl for all of a kind. Returns the names that systemctl did not enable, and those not stopped.
 
-        Agreed on and not enabled, these would be taken for what somebody has disabled since.
+        Agreed on and not enabled, the first would be taken for what somebody has disabled since; and not agreed on any more, the others for what
+        is to be enabled. What somebody has asked systemd for since is not called off: then systemctl does nothing, and the next look tells.
         """
-        left = set()
+        left, again = set(), set()
         for act, name in acts:
             if act == 'notice':
                 _units.mark(name, True)
@@ -172,9 +179,10 @@ class Watcher(object):
             (['enable'], ['enable']),
             (['disable'], ['disable']),
             (['reset-failed'], ['reset']),
-            (['stop', '--no-block'], ['stop', 'forget']),
-            (['restart', '--no-block'], ['restart']),
-            (['start', '--no-block'], ['start', 'notice']),
+            (['stop', '--no-block', '--job-mode=fail'], ['stop', 'forget']),
+            (['restart', '--no-block', '--job-mode=fail'], ['restart']),
+            # each start wants the Emperor, too, which somebody may be stopping
+            (['start', '--no-block', '--job-mode=fail'], ['start', 'notice']),
         ):
             units = [unit_of(name) for act, name in acts if act in kinds]
             if units:
@@ -188,13 +196,15 @@ class Watcher(object):
                     _units.remember(name)
                 if code and command[0] == 'enable':
                     left.update(name for act, name in acts if act == 'enable')
+                if code and command[0] == 'stop':
+                    again.update(name for act, name in acts if act == 'stop')
                 if not code:
                     self._refused.discard(line)
                     _units.say(line)
                 elif line not in self._refused:
                     self._refused.add(line)
                     _units.say('%s: %s' % (line, err.strip()))
-        return left
+        return left, again
 
     def end(self):
         """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""

@@ -195,7 +195,12 @@ vassals:
   type: list
   elements: dict
 leftovers:
-  description: What root may not find in C(/run/uwsgi), made there by others before it was closed to them.
+  description: What root may not find in C(/run/uwsgi), and the links that it may not find in C(/var/log/uwsgi), made by others before these were closed.
+  returned: under systemd
+  type: list
+  elements: str
+acls:
+  description: What has an ACL in C(/run/uwsgi), that directory, and C(/var/log/uwsgi) while it is not root's. By it others get at what root makes there.
   returned: under systemd
   type: list
   elements: str

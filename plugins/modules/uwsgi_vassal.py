@@ -411,8 +411,11 @@ def find_access(host, jobs, wanted, check_mode):
     asked = [job for job in given if not agrees(job)]
     there = os.path.exists(host.configurations.binary)
     reloaded = [job for job in jobs if there and job.plan.mode == 'reload' and ('write' in job.plan.actions or job.method != 'chain')]
+    # somebody may have given an application to another user, and only a restart takes it from the previous one
+    kept = [job for job in jobs if there and job.plan.wants_up and job.plan.mode is None and host.changed_since_start(job.before)]
+    identified = reloaded + kept
     if there:
-        host.configurations.read([(job.filename, job.to_write) for job in asked + reloaded])
+        host.configurations.read([(job.filename, job.to_write) for job in asked + identified])
     groups = dict((job.filename, job.before.access[2]) for job in given if agrees(job))
     for job in asked:
         groups[job.filename] = host.identity(job.filename, job.to_write)[1] if there else None if check_mode else 0
@@ -423,7 +426,8 @@ def find_access(host, jobs, wanted, check_mode):
         job.access = wanted_access(found, wish.text is not None and not tyrant, gid, wish.mode, wish.owner, wish.group)
         if wish.env or wish.env is None and env_found:
             job.env_access = wanted_access(env_found, gid is not None, found[2] if tyrant else gid)
-        job.plan = settle_access(job.before, job.plan, job.access, job.env_access, host.identity(job.filename, job.to_write) if job in reloaded else None)
+        identity = host.identity(job.filename, job.to_write) if job in identified else None
+        job.plan = settle_access(job.before, job.plan, job.access, job.env_access, identity)
 
 
 def agrees(job):

@@ -109,3 +109,6 @@ def test_who_is_to_run_as_somebody_else_is_restarted_where_it_would_be_reloaded(
     plan = make_plan(situation, 'reloaded')
     plan = settle_access(situation, plan, identity=identity)
     assert (list(plan.actions), plan.mode) == ([mode], mode)
+    # and where nothing else would be done
+    plan = settle_access(situation, make_plan(situation, 'enabled'), identity=identity)
+    assert (list(plan.actions), plan.mode) == (([mode], mode) if mode == 'restart' else ([], None))

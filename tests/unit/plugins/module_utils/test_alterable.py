@@ -8,9 +8,12 @@ __metaclass__ = type
 
 import os
 import stat
+import struct
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable
+
+NOBODY = 0xFFFFFFFF
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,7 @@ def test_a_directory_of_others_is_found_on_the_way_to_a_file(tmp_path, monkeypat
     # what is above the test's own directory is this machine's
     judge, own = _alterable.open_to, os.lstat(str(tmp_path)).st_ino
     below = set(os.lstat(os.path.join(at, name)).st_ino for at, names, dummy in os.walk(str(tmp_path)) for name in names) | set([own])
-    monkeypatch.setattr(_alterable, 'open_to', lambda found: judge(found) if found.st_ino in below else None)
+    monkeypatch.setattr(_alterable, 'open_to', lambda found, path: judge(found, path) if found.st_ino in below else None)
     found = _alterable.open_above(str(tmp_path / path))
     assert (found and os.path.relpath(found[0], str(tmp_path))) == open_at
 
@@ -85,3 +88,56 @@ def test_a_file_that_others_may_change_is_no_place_for_what_root_reads(monkeypat
     found = _alterable.alterable(str(path))
     monkeypatch.undo()
     assert (found and found[1].split()[-1]) == (told and told.split()[-1])
+
+
+@pytest.mark.parametrize('mode, open_at', [(0o1775, True), (0o1777, False)])
+def test_a_sticky_directory_is_safe_only_where_it_is_everybodys(monkeypatch, mode, open_at):
+    found = os.stat_result((stat.S_IFDIR | mode, 1, 1, 1, 0, 33, 0, 0, 0, 0))
+    root = os.stat_result((stat.S_IFDIR | 0o755, 1, 1, 1, 0, 0, 0, 0, 0, 0))
+    monkeypatch.setattr(_alterable.os, 'lstat', lambda path: found if path == '/d' else root)
+    monkeypatch.setattr(_alterable.os.path, 'isdir', lambda path: path in ('/', '/d'))
+    assert (_alterable.open_above('/d/log') == ('/d', 'its mode is 1775')) is open_at
+
+
+def test_a_link_of_another_leads_where_that_one_says(tmp_path, monkeypatch):
+    """As one that an application has left in a directory that is root's since."""
+    tmp_path.chmod(0o755)
+    (tmp_path / 'a.log').symlink_to('/etc/nowhere')
+    assert _alterable.open_above(str(tmp_path / 'a.log')) is None
+    real = os.lstat
+
+    def by(path):
+        found = list(real(path))
+        found[stat.ST_UID] = 33 if path.endswith('a.log') else found[stat.ST_UID]
+        return os.stat_result(found)
+
+    monkeypatch.setattr(_alterable.os, 'lstat', by)
+    assert _alterable.open_above(str(tmp_path / 'a.log')) == (str(tmp_path / 'a.log'), 'it is a link of user 33')
+
+
+def set_acl(path, kind):
+    """What setfacl -m u:5:rwx makes of a directory: root's own group has the mask then."""
+    setxattr = getattr(os, 'setxattr', None) or pytest.skip('Python 2.7 sets none')
+    entries = (1, 7, NOBODY), (2, 7, 5), (4, 5, NOBODY), (16, 7, NOBODY), (32, 5, NOBODY)
+    try:
+        setxattr(str(path), 'system.posix_acl_' + kind, struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries))
+    except OSError as error:
+        pytest.skip('no ACLs here: %s' % error)
+
+
+def test_who_gets_at_what_is_made_in_a_directory_is_seen(tmp_path):
+    assert _alterable.open_by_default(str(tmp_path)) is None
+    set_acl(tmp_path, 'default')
+    assert _alterable.open_by_default(str(tmp_path)) == 'it has a default ACL, which opens what is made there to others'
+
+
+def test_who_an_acl_lets_in_is_seen(tmp_path):
+    tmp_path.chmod(0o755)
+    assert _alterable.open_to(os.lstat(str(tmp_path)), str(tmp_path)) is None
+    set_acl(tmp_path, 'access')
+    assert _alterable.open_by(0o775, os.geteuid(), 0, str(tmp_path)) == 'it has an ACL that lets others write'
+    assert _alterable.open_by(0o775, os.geteuid(), 0) is None
+
+
+def test_a_path_without_an_acl_has_none_whatever_the_python():
+    assert _alterable.has_acl('/usr') is False and _alterable.has_acl('/nowhere', 'default') is False

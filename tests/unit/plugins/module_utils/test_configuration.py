@@ -101,8 +101,8 @@ def exposing(configurations, monkeypatch):
         configurations._readings.clear()
         own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
         assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        what = re.compile('(?:opens its|runs its|when it reads its|configuration) (.*?),? (?:and|for) |$')
-        return [[what.search(sentence).group(1).split(', /')[0] for sentence in part] for part in (own, others)]
+        what = re.compile('(?:opens its|directory of its|runs its|when it reads its|configuration|by its) (.*?),? (?:and|for|with) |$')
+        return [[what.search(sentence).group(1).split(', /')[0].split(' in /')[0] for sentence in part] for part in (own, others)]
 
     return exposed
 
@@ -112,8 +112,9 @@ def exposing(configurations, monkeypatch):
     [
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
         'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/other',
+        'namespace = /srv/other', 'ns = /srv/other',
         'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/other /srv/other/old',
-        'file-write = /srv/a=text',
+        'file-write = /srv/a=text', 'httprouter = /srv/a.socket', 'http-subscription-server = /srv/a.socket', 'zergpool = /srv/a.socket:/srv/b.socket',
     ],
 )
 def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
@@ -177,6 +178,12 @@ def test_what_root_would_read_for_an_application_is_told(exposing, line):
     assert exposing(line, uid='root') == exposing(line.replace('/srv', '/var')) == [[], []]
 
 
+@pytest.mark.parametrize('line', ['load-file-in-cache = a.css', 'load-file-in-cache-gzip = cache static/a.css'])
+def test_what_root_would_read_in_the_directory_of_an_application_is_told(exposing, line):
+    assert exposing(line, chdir='/srv/app') == [[line.split()[0]], []]
+    assert exposing(line, chdir='/var/app') == exposing(line) == [[], []]
+
+
 @pytest.mark.parametrize('option', ['master-as-root', 'drop-after-apps', 'drop-after-init'])
 def test_what_keeps_uwsgi_root_while_it_loads_the_application_is_told(configurations, monkeypatch, option):
     def exposed(value, uid):
@@ -201,12 +208,13 @@ def test_what_root_reads_where_others_write_is_told(exposing, line, uid):
     'line',
     [
         'exec-as-root = /srv/a.sh', 'exec-pre-jail = sh /srv/a.sh', 'hook-as-root = exec:/srv/a.sh x', 'exec-asap = /srv/a.sh',
-        'hook-asap = chown:/srv/a alice', "exec-as-root = sh -c '/srv/a.sh'", 'exec-as-root = /bin/true&&/srv/a.sh',
+        'hook-asap = chown:/srv/a alice', "exec-as-root = sh -c '/srv/a.sh'", 'exec-as-root = /bin/true&&/srv/a.sh', 'hook-as-root = safeexec:/srv/a.sh',
+        'exec-as-root = perl -I/srv/lib -MEvil -e 1', 'exec-as-root = make -C/srv/app',
         'dlopen = /srv/a.so', 'privileged-binary-patch = /srv/a.sh', 'exec-as-root = cd /srv/x && ./a.sh', 'plugin = /srv/a.so',
         'plugins = python3,/srv/a.so', 'plugin-dir = /srv/plugins', 'mount-as-root = bind /srv/x /mnt',
         'exec-as-user-atexit = /srv/a.sh', 'hook-as-user-atexit = exec:/srv/a.sh', 'fallback-config = /srv/a.ini',
         'logger = pipe:/srv/a.sh', 'req-logger = x pipe:/srv/a.sh',
-        'config = /srv/a.lua', 'sqlite = /srv/a.db', 'sqlite3 = /srv/a.db', 'inject-before = /srv/a', 'inject-after = /srv/a',
+        'binsh = /srv/sh', 'config = /srv/a.lua', 'sqlite = /srv/a.db', 'sqlite3 = /srv/a.db', 'inject-before = /srv/a', 'inject-after = /srv/a',
     ],
 )
 def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
@@ -217,20 +225,107 @@ def test_what_root_runs_where_others_write_is_told(exposing, line, uid):
 @pytest.mark.parametrize(
     'line',
     [
-        'exec-as-root = ./a.sh', 'exec-as-root = bin/a.sh x', 'hook-as-root = exec:../a.sh', 'exec-as-user-atexit = cd x; ./a.sh',
-        'exec-as-root = python3 a.py x', 'hook-as-root = exec:a.sh', 'fallback-config = a.ini',
+        'exec-as-root = ./a.sh', 'exec-as-root = bin/a.sh x', 'hook-as-root = exec:../a.sh', 'exec-as-user-atexit = ./a.sh',
+        'exec-as-root = /usr/bin/python3 -m manage x', 'exec-as-root = make', 'exec-as-root = sh 1', 'exec-as-root = /usr/bin/true',
+        'hook-as-root = safeexec:a', 'logger = pipe:tee log', 'exec-as-root = PATH=. deploy',
+        # not for a shell
+        'fallback-config = a.ini', 'privileged-binary-patch = a.sh', 'hook-as-root = chown:run games games', 'hook-as-root = write:log/x y',
+        'hook-as-root = rename:/var/x run', 'binsh = bin/sh',
     ],
 )  # fmt: skip
 def test_what_root_runs_is_looked_at_where_it_is_run(exposing, line):
     assert exposing(line, chdir='/srv/app') == [[line.split()[0]], []]
-    assert exposing(line, chdir='/var/app') == exposing(line) == exposing('exec-as-root = sed s/a.py/b/ x', chdir='/srv/app') == [[], []]
+    assert exposing(line, chdir='/var/app') == exposing(line) == [[], []]
+    option, dummy, command = line.partition(' = ')
+    kind = command[: -len(command.split(':', 1)[-1])] if ':' in command else ''
+    if option.startswith(('exec-', 'logger')) or 'exec:' in kind:
+        moved = '%s = %s cd %s && %s' % (option, kind, '%s', command[len(kind) :])
+        assert exposing(moved % '/var/app', chdir='/srv/app') == [[], []]
+        assert exposing(moved % '/srv/x') == [[option], []]
+
+
+@pytest.mark.parametrize('command', ['sh games/deploy', 'sh -c "cat games/x"', 'frob --config=games/x', 'perl -Igames/lib x', 'cd / && sh srv/x', 'a <games/x'])
+def test_each_word_of_what_root_runs_may_be_a_file(configurations, monkeypatch, command):
+    """Also where nobody else writes to the directory itself."""
+    monkeypatch.setattr(_alterable, 'open_above', lambda path: ('/x', 'of games') if path.startswith(('/var/games/', '/srv/')) else None)
+    monkeypatch.setattr(_configuration, 'ask', lambda commands, dummy: [(0, '', {'chdir': '/var', 'uid': 'alice'}) for one in commands])
+    own, others = configurations.exposed('a.ini', ('[uwsgi]\nexec-as-root = %s\n' % command).encode())
+    assert others == [] and len(own) == 1 and '/x is not for root alone: of games' in own[0]
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        'cd / && cd - && sh deploy', 'cd /; sh deploy', 'sh /$APP/x', 'sh `cat /x`', 'cd /var && pushd x && sh a', 'cat ~alice/x', 'PATH=.:$PATH x',
+        'chown $(WHO) /run/x', 'sh /srv/game*/x', 'sh /srv/game[s]/x', 'sh /srv/game?/x', 'sh [a-z]x',
+    ],
+)  # fmt: skip
+def test_what_can_not_be_told_of_a_command_is_not_run_by_root(configurations, monkeypatch, command):
+    monkeypatch.setattr(_configuration, 'ask', lambda commands, dummy: [(0, '', {'uid': 'alice'}) for one in commands])
+    for option in 'exec-as-root = ', 'hook-as-root = exec:':
+        configurations._readings.clear()
+        own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s%s\n' % (option, command)).encode())
+        assert others == [] and len(own) == 1 and 'it can not be told what' in own[0]
+
+
+@pytest.mark.parametrize('env, led', [('PATH=games/bin:/usr/bin', True), ('PATH=/bin:/srv/bin', True), ('RUBYOPT=-I/srv/x', True), ('SETTINGS=a.b', False)])
+def test_what_a_variable_leads_to_where_a_command_is_run_is_told(exposing, configurations, monkeypatch, env, led):
+    lines = 'exec-as-root = /usr/bin/frob'
+    monkeypatch.setattr(_alterable, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith(('/srv/', '/var/games/')) else None)
+    told = [['exec-as-root'], []] if led else [[], []]
+    assert exposing('env = %s\n%s' % (env, lines), chdir='/var') == told
+    assert exposing('hook-as-root = putenv:%s\n%s' % (env, lines), chdir='/var') == told
+    assert exposing('env = %s\n%s' % (env, lines.replace('/usr', 'env -i /usr')), chdir='/var') == [[], []]
+    # what the module is about to write
+    text = b'[uwsgi]\n' + lines.encode()
+    assert bool(configurations.exposed('b.ini', text, [env])[0]) is led and not configurations.exposed('b.ini', text)[0]
+
+
+def test_a_hook_leads_root_nowhere_else(configurations, monkeypatch):
+    monkeypatch.setattr(_configuration, 'ask', lambda commands, dummy: [(0, '', {'uid': 'alice'}) for one in commands])
+    own = configurations.exposed('a.ini', b'[uwsgi]\nhook-as-root = cd:/srv/games\n')[0]
+    assert len(own) == 1 and 'it can not be told what cd:/srv/games is' in own[0]
+
+
+@pytest.mark.parametrize(
+    'lines, found',
+    [
+        ('mount = /b=c.py', ['', '/a', '/b']), ('mount = %(x)=c.py', ['', '/a']), ('plugin = python3\nmount = /b=c.py', ['', '/a', '/b']),
+        ('plugins = rack,python3', ['', '/a']), ('plugin = psgi\nmount = /b=c.psgi', ['']),
+        ('for = /c /d\nmount = %(_)=x.py\nendfor =', ['', '/a', '/c', '/d']),
+    ],
+)  # fmt: skip
+def test_the_mountpoints_of_pythons_applications_are_known(configurations, monkeypatch, lines, found):
+    monkeypatch.setattr(_configuration, 'ask', lambda commands, dummy: [(0, '', {'module': 'x', 'mount': '/a=b.py'}) for one in commands])
+    configurations.write('a.ini', ('[uwsgi]\n%s\n' % lines).encode())
+    assert sorted(configurations.mountpoints('a.ini')) == found
+
+
+def test_root_makes_no_directory_where_others_say(exposing, monkeypatch):
+    assert exposing('spooler = /srv/a/spool') == [['spooler'], []]
+    assert exposing('spooler = /var/a/spool') == [[], []]
+    monkeypatch.setattr(_configuration.os.path, 'isdir', lambda path: True)
+    assert exposing('spooler = /srv/a/spool') == [[], []]
+
+
+@pytest.mark.parametrize('env', ['PATH=/srv/bin:/usr/bin', 'LD_PRELOAD=/srv/a.so', 'HOME=/srv/app'])
+def test_what_root_runs_in_an_environment_that_others_fill_is_told(exposing, env):
+    line = 'env = GREETING=Hi\nenv = %s\n' % env
+    for command in 'exec-as-root = chown a b', 'hook-pre-jail = exec:true':
+        assert exposing(line + command) == [[command.split()[0]], []]
+        assert exposing(line.replace('/srv', '/var') + command) == [[], []]
+    # which nobody runs as root, or without that
+    for harmless in 'exec-as-user = true', 'hook-as-root = mkdir:/var/x', 'exec-as-root = env -i chown a b', 'hook-as-root = exec:/usr/bin/env -i /bin/x':
+        assert exposing(line + harmless) == [[], []]
 
 
 @pytest.mark.parametrize(
     'line',
     [
-        'logger = pipe:%(base)/x', 'exec-as-root = %(base)/x', 'exec-as-root = $(HOME)', 'hook-as-root = exec:%(base)/bin/x', 'inherit = %(base)/more.ini',
-        'include = $(HOME)/a.ini',
+        'logger = pipe:%(base)/x', 'exec-as-root = %(base)/x', 'exec-as-root = /bin/sh %(script)', 'hook-as-root = exec:chown $(WHO) /run/x',
+        'exec-as-root = $(HOME)', 'hook-as-root = exec:%(base)/bin/x', 'inherit = %(base)/more.ini',
+        'include = $(HOME)/a.ini', 'exec-as-root = cat ~alice/x',
+        'for-glob = /var/x/*\nexec-as-root = /bin/echo %(_)\nendfor =', 'for-readline = /var/x\nexec-asap = echo %(_)\nendfor =',
     ],
 )
 def test_what_placeholders_keep_from_being_looked_at_is_told(exposing, configurations, line):
@@ -257,3 +352,15 @@ def test_a_socket_where_only_root_makes_files_wants_a_chown_socket(monkeypatch):
     assert _configuration.unfit('a.ini', dict(options, socket='/srv/b.socket')) == []
     # before the role's defaults are there, as when a host is to be migrated, they may still give it one
     assert _configuration.unfit('a.ini', {'uid': 'alice', 'socket': '/run/uwsgi/a.socket'}) == []
+
+
+def test_uwsgi_is_given_what_was_found_where_others_may_change_it(tmp_path):
+    staging = _configuration.Staging(str(tmp_path))
+    path = tmp_path / 'a.ini'
+    path.write_text(u'[uwsgi]\n')
+    for mode, wanted in (0o644, False), (0o646, True):
+        path.chmod(mode)
+        assert staging.alterable(to_text(str(path))) is wanted
+    path.unlink()
+    tmp_path.chmod(0o777)
+    assert staging.alterable(to_text(str(path)))

@@ -51,29 +51,55 @@ def test_where_the_service_is_the_emperors_it_tells_nothing(directory, log):
     assert not is_daemon(directory(), log, '')
 
 
-@pytest.mark.parametrize('flags, wanted', [(os.O_WRONLY | os.O_APPEND, True), (os.O_RDWR, True), (os.O_RDONLY, False)])
-def test_a_process_elsewhere_is_a_daemon_if_it_has_its_log_open_to_write(directory, log, flags, wanted):
-    handle = os.open(log, flags)
-    try:
-        found = directory(cgroup='/user.slice')
-        assert is_daemon(found, log, SERVICE) is wanted
-        assert not is_daemon(found, log + '.1', SERVICE)
-    finally:
+@pytest.fixture
+def writing():
+    """The open files of a process whose standard output, or another file, is this."""
+    started = []
+
+    def start(log, flags, number=1):
+        handle = os.open(log, flags)
+        script = 'exec %d>&0 0< /dev/null; exec sleep 60' % number
+        started.append(subprocess.Popen(['/bin/sh', '-c', script], stdin=handle, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         os.close(handle)
+        while os.readlink('/proc/%d/exe' % started[-1].pid).rpartition('/')[2] not in ('sleep', 'coreutils'):
+            pass
+        return '/proc/%d/fd' % started[-1].pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    'flags, number, wanted',
+    [(os.O_WRONLY | os.O_APPEND, 1, True), (os.O_RDWR, 2, True), (os.O_RDONLY, 1, False), (os.O_RDWR, 3, False)],
+    ids=['output', 'error', 'to read', 'another'],
+)
+def test_a_process_elsewhere_is_a_daemon_if_it_has_its_log_open_to_write(directory, log, writing, flags, number, wanted):
+    found = directory(cgroup='/user.slice', files=writing(log, flags, number))
+    assert is_daemon(found, log, SERVICE) is wanted
+    assert not is_daemon(found, log + '.1', SERVICE)
 
 
 @pytest.mark.skipif(not hasattr(os, 'O_PATH'), reason='Python 2.7 does not name it')
-def test_a_log_that_may_not_be_opened_but_named_makes_no_daemon(directory, log):
+def test_a_log_that_may_not_be_opened_but_named_makes_no_daemon(directory, log, writing):
     os.chmod(log, 0)
-    handle = os.open(log, os.O_PATH)
-    try:
-        assert not is_daemon(directory(cgroup='/user.slice'), log, SERVICE)
-    finally:
-        os.close(handle)
+    assert not is_daemon(directory(cgroup='/user.slice', files=writing(log, os.O_PATH)), log, SERVICE)
 
 
 def test_a_process_of_another_name_is_no_daemon(directory, log):
     assert not is_daemon(directory(comm='tail'), log, SERVICE)
+
+
+def test_who_gives_itself_a_thousand_logs_is_looked_at_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(_daemons.os, 'listdir', lambda path: ['7'])
+    monkeypatch.setattr(_daemons, 'is_named', lambda directory: True)
+    monkeypatch.setattr(_daemons, 'process', lambda pid: (1, 1))
+    monkeypatch.setattr(_daemons, 'arguments', lambda pid, limit: ['uwsgi'] + ['--daemonize', '/var/log/uwsgi/app/a.log', '--x', '/y'] * 1000)
+    monkeypatch.setattr(_daemons, 'is_daemon', lambda directory, log, group: looked.append(log))
+    assert _daemons.find_daemons({}) == {} and looked == ['/var/log/uwsgi/app/a.log']
 
 
 @pytest.mark.parametrize('name, long, wanted', [('uwsgi', False, True), ('tail', False, False), ('uwsgi', True, False)], ids=['daemon', 'another', 'endless'])

@@ -14,7 +14,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _execute, _jo
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import PING, Connection
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError, make_plan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, Situation, VassalError, make_plan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._wanted import Probe
 
 TEXT = b'[uwsgi]\nworkers = 2\n'
@@ -79,11 +79,18 @@ class FakeHost(object):
         return [state for second, state in self.life if second <= self.now][-1]
 
     sees_changes = True
+    mends_socket = 'restart it'
     # it is its own parts
     supervisor = files = configurations = property(lambda self: self)
 
     def start(self, filename):
         """As an Emperor does."""
+
+    def leave_log(self, situation):
+        """It runs as whom it ran."""
+
+    def clear_own_dir(self, filename):
+        """Nobody has left anything."""
 
     def stop_gracefully(self, filename, pid, again):
         self.signal_vassal(pid, signal.SIGTERM)
@@ -101,7 +108,8 @@ class FakeHost(object):
     def close_socket(self, path):
         return self.left
 
-    def leaves(self, filename):
+    def leaves(self, filename, since):
+        self.ended_for = since
         return self.now < self.leaving
 
     def knock(self, address):
@@ -150,6 +158,9 @@ class FakeHost(object):
     def note_change(self, filename, mode, pids):
         self.noted = mode, sorted(pids)
 
+    def note_loaded(self, situation):
+        """Nobody asks for that."""
+
     def forget(self, filename):
         self.noted = None
 
@@ -159,7 +170,10 @@ class FakeHost(object):
     def mtime(self, filename):
         return self._mtime
 
-    def missing_application(self, filename, offset):
+    def opened(self, path, access):
+        return '%s %s' % (path, access) if access[1] else None
+
+    def missing_application(self, filename, offset, pid):
         return self.flaw
 
     def log_size(self, filename):
@@ -345,6 +359,29 @@ def test_a_restart_with_the_hook_is_one_graceful_signal(processes):
     assert host.acts() == [(10, signal.SIGTERM)] and job.actions == ['restart']
 
 
+def test_a_restart_that_another_run_waits_for_is_done_when_the_new_process_is_there(processes):
+    host = FakeHost([(0, (10, [11], True)), (1.0, (None, [], False)), (1.1, (20, [], False)), (5.0, (20, [21], True))], hook_master_start=GRACEFUL)
+    host.situations = lambda names, view: pytest.fail('there is no time to look')
+    processes(host)
+    job = _job.Job(Situation('a', **UP), make_plan(Situation('a', **UP), 'restarted'))
+    job.begins_only = True
+    _execute.run_jobs(host, [job], 60, clock=host.clock, sleep=host.sleep)
+    assert job.failure is None and 1.1 <= job.elapsed < 1.5 and (job.after.pid, job.after.accepting) == (20, False)
+
+
+@pytest.mark.parametrize('accepts', [True, False])
+def test_a_restart_that_another_run_has_begun_is_judged_by_all_that_was_logged_since(processes, accepts):
+    host = FakeHost([(0, (20, [21], accepts)), (2.0, (20, [21], True))])
+    asked = []
+    host.missing_application = lambda filename, offset, pid: asked.append((offset, pid)) or 'unable to load app 0'
+    host.clear_own_dir = host.leave_log = lambda one: pytest.fail('its process runs already')
+    processes(host)
+    job = _job.Job(Situation('a', text=TEXT, link='right', pid=20, workers=[21], mtime=50.0, accepting=accepts), Plan(['restart'], 'start', wants_up=True))
+    job.resumes = 4711, 1234567890
+    _execute.run_jobs(host, [job], 60, clock=host.clock, sleep=host.sleep)
+    assert asked == [(4711, 20)] and 'has not loaded its application' in job.failure and job.began == 1234567890
+
+
 def test_a_restart_without_the_hook_lets_a_reload_end_the_requests_first(processes):
     host = FakeHost([(0, (10, [11], True)), (3.0, (10, [12], True)), (3.2, (None, [], False)), (3.3, (20, [21], True))])
     job = run(host, processes, Situation('a', **UP), 'restarted')
@@ -427,6 +464,15 @@ def test_a_file_that_can_not_be_written_changes_nothing(processes, path):
     assert host.acts() == []
 
 
+def test_what_a_previous_user_left_and_keeps_making_fails_the_vassal_alone(processes):
+    def busy(filename):
+        raise VassalError('/run/uwsgi/app/a can not be removed.')
+
+    host = FakeHost([(0, (None, [], False))])
+    host.clear_own_dir = busy
+    assert run(host, processes, Situation('a', text=TEXT), 'enabled').failure == '/run/uwsgi/app/a can not be removed'
+
+
 @pytest.mark.parametrize(
     'host, did',
     [
@@ -457,6 +503,7 @@ def test_a_stop_is_done_when_what_its_master_leaves_behind_is_gone_where_that_is
     host.leaving = leaving
     job = run(host, processes, Situation('a', **UP), 'disabled')
     assert (job.failure or '').endswith(failure or '') and job.elapsed >= min(leaving, 10)
+    assert host.ended_for == pytest.approx(host.now - 1.0, abs=0.1), host.ended_for
 
 
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):

@@ -86,6 +86,23 @@ def test_who_takes_the_lock_removes_what_a_killed_run_left(files, tmp_path):
     assert [path.name for path in kept if not path.exists()] == []
 
 
+def test_nobody_to_whose_directory_a_file_is_linked_keeps_a_run_from_its_work(files, tmp_path, monkeypatch):
+    elsewhere = tmp_path / 'elsewhere'
+    (elsewhere / '.app.ini.new' / 'kept').mkdir(parents=True)
+    (elsewhere / '.file.ini.new').write_text(u'')
+    elsewhere.chmod(0o777)
+    for name in 'app', 'file':
+        (tmp_path / 'available' / (name + '.ini')).symlink_to(elsewhere / (name + '.ini'))
+    os.close(files.lock(0))
+    assert os.listdir(str(elsewhere)) == ['.app.ini.new'] and (elsewhere / '.app.ini.new' / 'kept').exists()
+
+    def refuse(path):
+        raise OSError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(_files, 'alterable', refuse)
+    os.close(files.lock(0))
+
+
 def test_a_written_file_keeps_its_access_and_leaves_nothing_beside(files, tmp_path):
     (tmp_path / 'available' / '.a.ini.new').mkdir()
     own = os.getuid(), os.getgid()
@@ -124,6 +141,59 @@ def test_all_that_a_vassal_leaves_goes_whatever_it_is(files, tmp_path):
     files.delete_all('a.ini')
 
 
+@pytest.mark.parametrize('uid, cleared', [(1001, True), (1000, False), (0, False)])
+def test_a_directory_of_a_previous_user_goes_and_no_other(files, tmp_path, monkeypatch, uid, cleared):
+    own = tmp_path / 'run' / 'app' / 'a'
+    (own / 'fifo').mkdir(parents=True)
+    (own / 'stats').write_text(u'')
+    real = os.lstat
+
+    def by(path):
+        found = list(real(path))
+        if path.startswith(str(own)):
+            found[stat.ST_UID] = 0 if uid == 0 else 1000
+        return os.stat_result(found)
+
+    monkeypatch.setattr(_files.os, 'lstat', by)
+    files.clear_own_dir('a.ini', uid)
+    assert own.exists() is not cleared
+    files.clear_own_dir('b.ini', uid)
+
+
+@pytest.mark.parametrize('acl, uid', [(True, 1000), (False, 1001)])
+def test_what_goes_while_it_is_looked_at_saves_no_directory_of_a_previous_users(files, tmp_path, monkeypatch, acl, uid):
+    """Who renames files in it all the time must not be the one who decides that it stays."""
+    own = tmp_path / 'run' / 'app' / 'a'
+    own.mkdir(parents=True)
+    real = os.lstat
+
+    def by(path):
+        found = list(real(path))
+        if path.startswith(str(own)):
+            found[stat.ST_UID] = 1000
+        return os.stat_result(found)
+
+    monkeypatch.setattr(_files.os, 'lstat', by)
+    monkeypatch.setattr(_files, 'has_acl', lambda path, kind: acl)
+    monkeypatch.setattr(_files.os, 'listdir', lambda path: ['gone'])
+    files.clear_own_dir('a.ini', uid)
+    assert not own.exists()
+
+
+def test_what_root_may_not_look_at_is_named(files, tmp_path, monkeypatch):
+    """As where its user has mounted a file system of FUSE there."""
+    own = tmp_path / 'run' / 'app' / 'a'
+    own.mkdir(parents=True)
+
+    def refuse(path):
+        raise OSError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(_files.os, 'lstat', refuse)
+    for attempt in lambda: files.clear_own_dir('a.ini', 1000), lambda: files.delete_all('a.ini'):
+        with pytest.raises(VassalError, match='%s can not be looked at, not even by root: Permission denied.*findmnt' % own):
+            attempt()
+
+
 def test_a_change_is_noted_until_it_is_taken_up(files):
     assert files.noted('a.ini') is None
     os.close(files.lock(0))
@@ -137,6 +207,8 @@ def test_a_change_is_noted_until_it_is_taken_up(files):
 @pytest.fixture
 def removal(tmp_path, monkeypatch):
     """What is said of a directory that an `rm` of this script can not remove."""
+
+    monkeypatch.setattr(_files, 'RUN_DIR', str(tmp_path / 'run'))
 
     def fails(script):
         monkeypatch.setenv('PATH', str(tmp_path), prepend=os.pathsep)
@@ -154,6 +226,15 @@ def test_a_directory_that_can_not_be_removed_is_named_with_what_was_seen(removal
     said = removal('echo "rm: cannot remove: Directory not empty" >&2; exit 1')
     assert str(tmp_path / 'own') in said and 'Directory not empty' in said
     assert stat.S_IMODE((tmp_path / 'own').stat().st_mode) == 0o700
+
+
+def test_a_directory_in_the_runtime_directory_is_out_of_the_way_whoever_keeps_writing_there(files, removal, tmp_path, monkeypatch):
+    own = tmp_path / 'run' / 'app' / 'a' / 'fifo'
+    own.mkdir(parents=True)
+    removal('exit 1')
+    _files.remove(str(own.parent))
+    left = [entry for entry in os.listdir(str(tmp_path / 'state')) if entry.startswith('gone.')]
+    assert not own.parent.exists() and len(left) == 1 and stat.S_IMODE((tmp_path / 'state').stat().st_mode) == 0o700
 
 
 def test_the_removal_of_a_directory_takes_no_longer_than_it_may(removal, monkeypatch):

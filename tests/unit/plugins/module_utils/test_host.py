@@ -16,7 +16,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError
 
 JOURNAL = [
     '[uWSGI] getting INI configuration from a.ini',
@@ -212,3 +212,82 @@ def test_a_process_that_has_just_ended_runs_no_previous_file(monkeypatch):
     monkeypatch.setattr(_processes, 'process', {1: (0, 77)}.get)
     host.note_change('a.ini', 'restart', [1, 2])
     assert noted == [('a.ini', 'restart', [(1, 77)])]
+
+
+def test_a_file_that_has_changed_since_its_master_started_is_seen_by_the_time_that_nobody_sets(tmp_path):
+    path = tmp_path / 'a.ini'
+    path.write_text(u'')
+    os.utime(str(path), (0, 0))
+    assert Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=str(path)))
+    assert not Host.changed_since_start(Situation('a', text=b'', path=str(path)))
+    assert not Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=os.__file__))
+    assert not Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=str(tmp_path / 'none')))
+
+
+def test_workers_that_a_master_makes_anew_make_nothing_that_it_has_loaded_newer(tmp_path, monkeypatch):
+    now, lives, ages = time.time(), {70: (70, 5, 0)}, {70: 100, 71: 10, 72: 20}
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
+    monkeypatch.setattr(_processes, 'age', ages.get)
+    monkeypatch.setattr(_processes, 'life', lives.get)
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (None, None)
+    options = {}
+    host.configurations.options = lambda filename: options
+    situation = Situation('a', '.ini', b'', pid=70, workers=[71, 72], path=str(tmp_path / 'a.ini'), mtime=0, credentials=(5, [60]))
+    code = tmp_path / 'a.py'
+    code.write_text(u'')
+
+    def stale(age):
+        os.utime(str(code), (now - age, now - age))
+        return host.is_stale(situation, [str(code)])
+
+    # newer than the master, older than all workers
+    assert stale(50) and not stale(150)
+    # nobody has noted when that reload was
+    lives[70] = (70, 5, 1)
+    assert not stale(50) and stale(15)
+    ages[72] = 40
+    host.note_loaded(situation)
+    ages[72] = 1
+    assert stale(30) and not stale(50)
+    # where the number of reloads can't be read, what a run has noted counts
+    lives[70] = (70, 6, -1)
+    assert not stale(30)
+    host.note_loaded(situation)
+    ages[72] = 0.5
+    assert stale(0.8) and not stale(30)
+    # workers that load it themselves
+    options['lazy-apps'] = 'true'
+    assert not stale(30) and stale(5)
+    assert host.files.loaded('b.ini') == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    'runs, noted, uid, moved',
+    [(5, None, 33, True), (None, 5, 33, True), (5, 33, 5, False), (None, None, 33, False), (0, None, 33, False), (5, None, None, False)],
+)
+def test_a_log_does_not_outlive_its_user(tmp_path, monkeypatch, runs, noted, uid, moved):
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
+    monkeypatch.setattr(_host, 'alterable', lambda path: None)
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (uid, uid)
+    host.log_path = lambda filename: str(tmp_path / 'a.log')
+    if noted:
+        host.files.note_loaded('a.ini', (70, 5, 0), noted, 1.5)
+    situation = Situation('a', '.ini', b'', credentials=None if runs is None else (runs, [runs]))
+    host.leave_log(situation)
+    (tmp_path / 'a.log').write_text(u'')
+    host.leave_log(situation)
+    assert [path.name for path in tmp_path.glob('a.log*')] == (['a.log.games'] if moved else ['a.log'])
+    if moved:
+        monkeypatch.setattr(_host, 'alterable', lambda path: ('/srv', 'it belongs to user 5'))
+        (tmp_path / 'a.log').write_text(u'')
+        host.leave_log(situation)
+        assert (tmp_path / 'a.log').exists()
+
+
+def test_the_variables_that_a_vassal_is_about_to_get_are_looked_at():
+    host = make_host()
+    host.configurations.exposed = lambda filename, text, env: (list(env), [text])
+    assert host.exposed('a.ini', b'x', b'[uwsgi]\nenv = PATH=/srv/games:/bin\n') == (['PATH=/srv/games:/bin'], [b'x'])
+    assert host.exposed('a.ini') == ([], [None])

@@ -109,3 +109,24 @@ def test_nginxs_upstreams_are_found_behind_links_but_for_the_roles_own(tmp_path,
 def test_without_nginx_there_are_no_upstreams(monkeypatch):
     monkeypatch.setattr(_host_info, 'NGINX', '/nowhere/nginx')
     assert find_upstreams() is None
+
+
+def test_what_has_an_acl_in_the_runtime_directory_is_told_but_for_links(monkeypatch, tmp_path):
+    monkeypatch.setattr(_host_info, 'RUN_DIR', str(tmp_path / 'run'))
+    assert _host_info.find_acls() == []
+    (tmp_path / 'run').mkdir()
+    for name in 'a.socket', 'b.socket':
+        (tmp_path / 'run' / name).write_text(u'')
+    (tmp_path / 'run' / 'c.socket').symlink_to('a.socket')
+    having = [(str(tmp_path / 'run'), 'default')] + [(str(tmp_path / 'run' / name), 'access') for name in ('a.socket', 'c.socket')]
+    monkeypatch.setattr(_host_info, 'has_acl', lambda path, kind='access': (path, kind) in having)
+    assert _host_info.find_acls() == [str(tmp_path / 'run'), str(tmp_path / 'run' / 'a.socket')]
+
+
+@pytest.mark.parametrize('uid, told', [(33, True), (0, False)])
+def test_an_acl_of_the_directory_of_the_logs_is_told_while_that_is_anothers(monkeypatch, tmp_path, uid, told):
+    monkeypatch.setattr(_host_info, 'RUN_DIR', str(tmp_path / 'run'))
+    monkeypatch.setattr(_host_info, 'LOGS', str(tmp_path))
+    monkeypatch.setattr(_host_info, 'has_acl', lambda path, kind='access': path == str(tmp_path) and kind == 'default')
+    monkeypatch.setattr(_host_info, '_owner', {str(tmp_path): uid}.get)
+    assert _host_info.find_acls() == ([str(tmp_path)] if told else [])

@@ -16,7 +16,6 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
     complaints,
     find_missing_application,
     find_reason,
-    last_start,
     read_lines,
     recent,
     starts,
@@ -26,6 +25,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
 UNABLE = "unable to load app 0 (mountpoint='') (callable not found or import error)"
 OVER = '*** no app loaded. GAME OVER ***'
 MODE = '*** Operational MODE: preforking ***'
+GOING_ON = '*** no app loaded. going in full dynamic mode ***'
+READY = "WSGI app 0 (mountpoint='%s') ready in 1 seconds on interpreter 0x5575a0 pid: %d (default app)"
 PIDFILE = 'open("/run/daemon.pid"): No such file or directory [core/daemons.c line 161]'
 
 
@@ -66,12 +67,37 @@ def test_a_crash_loop_is_told_by_the_last_start_that_failed_already():
     assert last_failed_start([]) == []
 
 
+def missing(lines, has_application=True, mountpoints=('',)):
+    return find_missing_application(lines, [70, 71, 72], has_application, mountpoints)
+
+
 def test_an_open_socket_without_an_application_is_seen():
-    assert find_missing_application(["unable to load app 0 (mountpoint='') (callable not found or import error)"], False)
-    going_on = ['*** no app loaded. going in full dynamic mode ***']
-    assert find_missing_application(going_on, True)
-    assert not find_missing_application(going_on, False)
-    assert not find_missing_application(['WSGI app 0 ready in 0 seconds'], True)
+    assert missing([START, MODE, 'ImportError: x', UNABLE]) == UNABLE
+    assert missing([START, MODE, GOING_ON]) == GOING_ON
+    assert missing([START, MODE, UNABLE, GOING_ON]) == UNABLE
+    assert not missing([START, MODE, GOING_ON], has_application=False)
+    assert not missing([START, MODE, READY % ('', 70)])
+    # another process has loaded it
+    assert missing([START, MODE, READY % ('', 69), UNABLE]) == UNABLE
+    # one worker may lack it for a moment
+    assert not missing([UNABLE, READY % ('', 72)])
+    other = UNABLE.replace("''", "'/b'")
+    assert missing([READY % ('/a', 71), other], mountpoints=['/a', '/b']) == other
+
+
+LOADED = ['RACK app 0 loaded in 0 seconds at 0x55 (GC frequency: AGGRESSIVE)', 'PSGI app 0 (/srv/a (b).psgi) loaded in 0 seconds at 0x55 (interpreter 0x7)']
+
+
+@pytest.mark.parametrize('real', [READY % ('', 70)] + LOADED)
+@pytest.mark.parametrize('stamp', ['', 'Tue Nov 24 01:53:07 2026 - ', '2026-11-24 - '])
+def test_whoever_sends_a_request_can_not_say_that_the_application_is_missing(stamp, real):
+    """The line may be in the log before the start, from the previous workers, and after; and beside it all that uWSGI says of a start."""
+    mountpoints = ['']
+    for line in UNABLE, UNABLE.replace("''", "'/zz'"), GOING_ON, 'Not Found: /x - ' + UNABLE:
+        forged = [START, MODE, stamp + line, 'spawned uWSGI master process (pid: 70)']
+        assert not missing(forged + [START, MODE, stamp + real] + forged, mountpoints=mountpoints)
+        # as a log-encoder has it
+        assert not missing(['{"time": "%s", "message": "%s - %s"}' % ('x' * 60, word, text) for word, text in (('', real), ('Not Found', line))])
 
 
 @pytest.mark.parametrize(
@@ -132,14 +158,6 @@ def test_a_forged_start_does_not_hide_why_the_real_one_failed():
     again = [START, MODE, UNABLE, OVER]
     assert last_failed_start(real + again) == again
     assert last_failed_start([START, UNABLE]) == [START, UNABLE]
-
-
-def test_a_forged_start_does_not_hide_that_the_application_is_missing():
-    lines = [START, MODE, UNABLE, START, 'all is well']
-    assert find_missing_application(last_start(lines), True) == UNABLE
-    assert last_start(lines + [START, MODE, 'WSGI app 0 ready in 0 seconds']) == [START, MODE, 'WSGI app 0 ready in 0 seconds']
-    assert last_start(['old', START, 'a']) == [START, 'a']
-    assert last_start([]) == []
 
 
 def test_starts_have_dates():
@@ -231,6 +249,9 @@ def test_of_a_long_log_the_last_whole_lines_are_read(log):
     assert read_lines(log(line * 1000), 100000 - 200) == ['x' * 99] * 2
     assert read_lines(log(b'x' * 99999)) == ['x' * 32768]
     assert read_lines(log(b'x' * 99999 + b'\n')) == ['x' * 32767]
+    assert read_lines(log(line * 1000), 100, whole=True) == ['x' * 99] * 999
+    assert read_lines(log(line * 10486), whole=True) == []
+    assert len(read_lines(log(line * 10486), 100, whole=True)) == 10485
 
 
 def test_what_is_no_log_is_not_read(log, tmp_path):

@@ -35,6 +35,8 @@ def test_a_child_lives_until_it_has_ended_though_nobody_has_waited_for_it(child)
     assert _processes.arguments(running.pid)[1:] == ['-c', 'input()'] and 0 <= _processes.age(running.pid) < 1000
     assert _processes.resident(running.pid) > 0 and _processes.owner(running.pid) == os.geteuid()
     assert _processes.age(ended.pid) is None
+    assert _processes.state(running.pid) in (b'S', b'R') and _processes.state(ended.pid) == b'Z' and _processes.state(2 ** 22 + 1) == b''
+    assert _processes.family(running.pid) == set([running.pid]) and running.pid in _processes.family(os.getpid())
 
 
 def test_who_is_gone_is_signalled_in_vain(child):
@@ -100,3 +102,16 @@ def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
 def test_a_process_is_in_the_unit_whose_control_group_it_has(monkeypatch, text, wanted):
     monkeypatch.setattr(_processes, 'read', lambda path: text)
     assert _processes.in_unit(7, 'uwsgi@a.service') is wanted
+
+
+@pytest.mark.parametrize('environ, count', [(b'A=1\0UWSGI_RELOADS=3\0', 4), (b'A=1\0', 0), (None, -1)])
+def test_the_reloads_of_a_master_are_counted_where_root_may_see_them(monkeypatch, environ, count):
+    monkeypatch.setattr(_processes, 'process', lambda pid: (1, 77) if pid == 70 else None)
+    monkeypatch.setattr(_processes, 'read', lambda path: environ)
+    assert _processes.life(70) == (70, 77, count) and _processes.life(71) is None
+
+
+def test_a_setuid_program_is_of_who_has_started_it(monkeypatch):
+    status = b'Name:\tsu\nUid:\t5\t0\t0\t0\nGid:\t60\t0\t0\t0\nGroups:\t60 100\n'
+    monkeypatch.setattr(_processes, 'read', lambda path: status)
+    assert _processes.credentials(70) == (5, [60, 60, 100])

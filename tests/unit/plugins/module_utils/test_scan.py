@@ -10,7 +10,7 @@ __metaclass__ = type
 import posixpath
 
 import pytest
-from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import Access, Unclear, scan
+from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import CHANGES, Access, Unclear, scan
 
 
 class Files(Access):
@@ -23,6 +23,7 @@ class Files(Access):
     def __init__(self, files=()):
         self.files = dict(files)
         self.staged = {}
+        self.others = set()  # what others than root may change
 
     def read(self, path):
         found = self.files.get(posixpath.normpath(path))
@@ -33,6 +34,9 @@ class Files(Access):
     def is_directory(self, path):
         return self.files.get(path) is True
 
+    def alterable(self, path):
+        return posixpath.normpath(path) in self.others
+
     def real(self, path):
         return posixpath.normpath(path)
 
@@ -42,9 +46,10 @@ class Files(Access):
         return path
 
 
-def look(text, files=(), name='foo.ini', options=('--include', '/etc/uwsgi/defaults.ini'), written=True):
+def look(text, files=(), name='foo.ini', options=('--include', '/etc/uwsgi/defaults.ini'), written=True, others=()):
     """(the Scan, the texts that uWSGI gets in place of others)."""
     host = Files(files)
+    host.others = set(others)
     path = u'/etc/uwsgi/apps-enabled/' + name
     if written:
         host.files[path] = text
@@ -339,3 +344,39 @@ def test_an_emperors_arguments_are_looked_at(words, harmless):
     assert found.arguments == harmless
     if '/danger.ini' in words[0] or 'asa' in words[0]:
         assert 'was left out when its configuration was checked, as uWSGI would run it' in found.tell()[0]
+
+
+@pytest.mark.parametrize(
+    'name, text', [('foo.ini', INI % 'a = b'), ('foo.json', u'{"uwsgi": {"plugin": "python3"}}'), ('foo.xml', u'<uwsgi><plugin>python3</plugin></uwsgi>')]
+)
+def test_what_others_may_change_meanwhile_uwsgi_is_given_as_it_was_found(name, text):
+    path = u'/etc/uwsgi/apps-enabled/' + name
+    found, staged = look(text, name=name, others=[path])
+    assert found.arguments[1] in staged and staged[found.arguments[1]] == text and not found.findings and found.exact
+    found, staged = look(text, name=name)
+    assert found.arguments[1] == name and not staged
+
+
+def test_what_a_file_includes_uwsgi_is_given_as_it_was_found_too():
+    path = u'/srv/x.ini'
+    for text in INI % 'include = /srv/x.ini', INI % 'ini = /srv/x.ini':
+        found, staged = look(text, {path: INI % 'a = b'}, others=[path])
+        (copy,) = [one for one in staged if one.endswith('/x.ini')]
+        assert staged[copy] == INI % 'a = b' and not found.findings
+        assert copy in staged[found.arguments[1]] and path not in staged[found.arguments[1]]
+    # nor what somebody makes there
+    found, staged = look(INI % 'include = /srv/x.ini', others=[path])
+    assert [one.why for one in found.findings] == [CHANGES] and 'include' not in staged[found.arguments[1]]
+    # where no line can be changed
+    found, staged = look(u'{"uwsgi": {"include": "/srv/x.ini"}}', {path: INI % 'a = b'}, name='foo.json', others=[path])
+    assert found.arguments is None and [one.why for one in found.findings] == [CHANGES]
+
+
+@pytest.mark.parametrize('files', [{u'/srv/x': u'x'}, {}], ids=['there', 'not there yet'])
+def test_a_text_that_others_may_change_meanwhile_becomes_no_value(files):
+    found, staged = look(INI % 'uid = @(/srv/x)', files, others=[u'/srv/x'])
+    assert [(one.line, one.option, one.why) for one in found.findings] == [(3, 'uid', CHANGES)]
+    assert '@(' not in staged[found.arguments[1]]
+    assert not look(INI % 'uid = @(/srv/x)', files)[0].findings
+    found = look(INI % 'a = b', files, options=['--include', u'@(/srv/x)'], others=[u'/srv/x'])[0]
+    assert u'@(/srv/x)' not in found.arguments

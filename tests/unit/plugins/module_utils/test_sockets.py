@@ -111,10 +111,13 @@ def test_a_status_has_three_digits(answer, status):
 
 def test_who_holds_a_socket_is_found_by_its_path(tmp_path):
     path = str(tmp_path / 'a.socket')
-    assert _sockets.listener(path) is None and _sockets.holders(path) == []
+    assert _sockets.listener(path) is None and _sockets.holders(path, [os.getpid()]) == []
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     listener.listen(1)
-    assert _sockets.listener(path) == os.getpid() and _sockets.holders(path) == [os.getpid()]
+    assert _sockets.listener(path) == os.getpid() and _sockets.holders(path, [1, os.getpid()]) == [os.getpid()]
+    # any user can have thousands of processes with thousands of files
+    assert len(_sockets.holders(path, [os.getpid()] * 5000)) == 10
+    assert _sockets.holders(path, [os.getpid()], seconds=-1) == []
     listener.close()
-    assert _sockets.listener(path) is None and _sockets.holders(path) == []
+    assert _sockets.listener(path) is None and _sockets.holders(path, [os.getpid()]) == []

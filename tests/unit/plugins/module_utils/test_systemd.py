@@ -111,20 +111,22 @@ def test_a_look_finds_processes_and_failures_by_the_files_names(layout, monkeypa
     units = [
         'Id=uwsgi@a.service\nMainPID=70\nActiveState=active\nNRestarts=0\n',
         'Id=uwsgi@b.service\nMainPID=0\nActiveState=failed\nNRestarts=2\n',
-        'Id=uwsgi@c.service\nMainPID=80\nActiveState=active\nNRestarts=3\n',
+        # a child of its master, as the application may name one
+        'Id=uwsgi@c.service\nMainPID=81\nActiveState=active\nNRestarts=3\n',
         'Id=uwsgi@d.service\nMainPID=90\nActiveState=active\n',
         'Id=uwsgi@e.service\nMainPID=0\nActiveState=deactivating\n',
         'Id=uwsgi@f.service\nMainPID=99\nActiveState=active\n',
     ]
-    monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 90: (70, 5), 99: (1, 5)}.get)
-    monkeypatch.setattr(_processes, 'in_unit', lambda pid, unit: (pid, unit) != (99, 'uwsgi@f.service'))
+    monkeypatch.setattr(_processes, 'process', {1: (0, 1), 70: (1, 5), 80: (1, 5), 81: (80, 5), 90: (70, 5), 99: (1, 5)}.get)
+    members = {70: 'uwsgi@a.service', 80: 'uwsgi@c.service', 81: 'uwsgi@c.service', 90: 'uwsgi@d.service'}
+    monkeypatch.setattr(_processes, 'in_unit', lambda pid, unit: members.get(pid) == unit)
     host = systemd(layout, Systemctl(units='\n'.join(units)))
     view = host.supervisor.snapshot()
     # what is no child of systemd, or not of the unit, is nobody's
     assert view.pids == {'a.ini': 70, 'c.ini': 80}
     assert [host.supervisor.failures(filename, view) for filename in ('a.ini', 'b.yml', 'c.ini')] == [0, _systemd.FAILED, 3]
     # what else it has started is not gone yet, nor is its socket
-    assert [name for name in 'abcde' if host.supervisor.leaves(name + '.ini')] == ['e']
+    assert [name for name in 'abcde' if host.supervisor.leaves(name + '.ini', 0)] == ['e']
 
 
 @pytest.mark.parametrize(
@@ -249,10 +251,19 @@ def test_systemd_is_told_at_once_of_all_that_came_up(units):
 def test_systemd_is_told_at_once_of_all_that_stopped_and_it_knows_as_active(units):
     _systemd._files.touch(_systemd.MARKS + '/uwsgi@c.service')
     host = Emperor()
+    ask, found = host.run_command, []
+
+    def run_command(argv):
+        if 'stop' in argv:
+            found.extend([os.listdir(_systemd.MARKS), os.listdir(_systemd.FORGOTTEN)])
+        return ask(argv)
+
+    host.run_command = run_command
     _systemd.announce(host, [], ['c', 'd'])
     assert host.asked == ['systemctl show -p Id -p ActiveState uwsgi@c.service uwsgi@d.service', 'systemctl -q stop --job-mode=fail uwsgi@c.service']
-    # its stop asks nobody
-    assert (os.listdir(_systemd.MARKS), os.listdir(_systemd.FORGOTTEN)) == ([], ['uwsgi@c.service'])
+    # its stop asks nobody, and the next one does
+    assert found == [[], ['uwsgi@c.service']]
+    assert os.listdir(_systemd.FORGOTTEN) == []
 
 
 @pytest.mark.parametrize('differs', [dict(unit='uwsgi-emperor.service'), dict(enabled_dir='/srv/vassals'), 'SERVICE', 'SOCKET', 'run'], ids=str)

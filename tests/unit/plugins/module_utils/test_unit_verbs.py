@@ -58,7 +58,7 @@ def test_a_vassal_that_was_disabled_is_not_enabled_by_the_watchers_question(monk
     host.lock = lambda timeout, tell, sleep: os.open(str(tmp_path), os.O_RDONLY)
     host.enabled = lambda: {}
     monkeypatch.setattr(_unit_verbs, 'find_host', lambda run_command, params: host)
-    monkeypatch.setattr(_unit_verbs, 'plan', lambda host, name, state, watched: job)
+    monkeypatch.setattr(_unit_verbs, 'plan', lambda host, name, state, watched, resumes: job)
 
     def run_it(host, jobs, timeout, sleep):
         did.extend(jobs[0].plan.actions)
@@ -110,7 +110,7 @@ class Unit(object):
             return 0, '5 uwsgi.service stop running\n', ''
         return 0, '5 uwsgi@a.service %s running\n' % kind if kind else '', ''
 
-    def carry_out(self, name, state, watched, told):
+    def carry_out(self, name, state, watched, told, resumes):
         self.did.append(state)
         found = self.fails.get(state)
         if found:
@@ -165,16 +165,18 @@ TEMPLATE = os.path.join(os.path.dirname(__file__), '../../../../roles/emperor/te
 
 def test_a_unit_asks_its_vassal_unless_the_watcher_has_just_told_it_to_forget_it(monkeypatch, tmp_path, forgotten):
     with open(TEMPLATE) as handle:
-        found = re.search(r"^ExecStop=/bin/sh -c '(.*)' (?:\\\n)? *(\S+)/%n %i$", handle.read(), re.MULTILINE)
+        found = re.search(r"^ExecStop=/bin/sh -c '(.*)' (\S+)/%n %i (\S+)/%n.begun$", handle.read().replace('\\\n', ''), re.MULTILINE)
     assert found.group(2) == '/run/uwsgi-vassals'
     # as systemd reads it
-    script = found.group(1).replace('{{ __emperor_units }}', 'echo').replace('$$', '$')
-    path = forgotten / 'uwsgi@a.service'
+    script = found.group(1).replace('{{ __emperor_units }}', 'echo').replace('$$', '$').replace('%%', '%')
+    path, begun = forgotten / 'uwsgi@a.service', tmp_path / 'uwsgi@a.service.begun'
     monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
 
     def asks():
-        said = subprocess.check_output(['/bin/sh', '-c', script, str(path), 'a'])
+        said = subprocess.check_output(['/bin/sh', '-c', script, str(path), 'a', str(begun)])
         assert said in (b'', b'stop a\n')
+        # who is killed before it has said so itself is made up for
+        assert begun.exists() is bool(said)
         return bool(said)
 
     assert asks()
@@ -225,6 +227,36 @@ def test_a_stop_that_cuts_off_what_its_unit_does_is_done(monkeypatch, tmp_path, 
     assert unit.did == [first] * (when != 'before') + [then]
 
 
+@pytest.mark.parametrize('word, first', [('start', 'enabled'), ('reload', 'reloaded')])
+@pytest.mark.parametrize('kind, then', [('stop', 'disabled'), ('restart', 'restarted')])
+def test_a_stop_that_comes_when_the_program_is_about_to_exit_is_done_after_it(monkeypatch, tmp_path, word, first, kind, then):
+    """And one that the program has done already is not done again."""
+    for kinds, did in ([word, word], [first, then]), ([word, kind, kind], [first, then]):
+        unit = Unit(monkeypatch, tmp_path, *kinds)
+        assert _unit_verbs.run_verb(word, 'a') == 0
+        unit.kinds = [kind]
+        assert _unit_verbs.run_verb('cut-off', 'a') == 0
+        assert unit.did == did and not os.path.exists(_units.MARKS + '/uwsgi@a.service.begun')
+
+
+@pytest.mark.parametrize('kinds', [[None], ['start'], ['uwsgi.service']])
+def test_what_has_not_been_cut_off_is_left_alone(monkeypatch, tmp_path, kinds):
+    unit = Unit(monkeypatch, tmp_path, *kinds)
+    _units.begin_work('a')
+    _units.mark('a', True)
+    assert _unit_verbs.run_verb('cut-off', 'a') == 0
+    assert unit.did == [] and _units.mark('a', False)
+
+
+@pytest.mark.parametrize('word, state', [('start', 'enabled'), ('reload', 'reloaded')])
+def test_a_start_that_fails_is_under_way_no_more(monkeypatch, tmp_path, word, state):
+    unit = Unit(monkeypatch, tmp_path, None)
+    unit.fails[state] = VassalError('no')
+    with pytest.raises(VassalError):
+        _unit_verbs.run_verb(word, 'a')
+    assert not os.path.exists(_units.MARKS + '/uwsgi@a.service.begun')
+
+
 def test_a_stop_that_becomes_one_while_its_unit_restarts_is_done(monkeypatch, tmp_path):
     unit = Unit(monkeypatch, tmp_path, 'restart', 'stop')
     assert _unit_verbs.run_verb('stop', 'a') == 0
@@ -264,7 +296,7 @@ def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, 
     assert capsys.readouterr()[1].startswith('usage: vassal-units watch')
 
 
-@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'renew a', 'reload a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
+@pytest.mark.parametrize('call', ['watch', 'calm', 'why a', 'renew a', 'reload a', 'cut-off a', 'hand-over emperor', 'hand-over systemd x.service -- a b'])
 def test_a_call_of_the_program_is_passed_on(monkeypatch, call):
     called = []
     monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 0)
@@ -294,9 +326,11 @@ def test_the_socket_of_another_user_is_opened_again(monkeypatch, tmp_path, capsy
     host = Host()
     host.enabled = lambda: {'a': 'a.ini'}
     host.user = lambda filename: user
-    (tmp_path / 'a.user').write_bytes(was.encode('utf-8'))
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a' / was).write_bytes(b'')
+    os.utime(str(tmp_path / 'a' / was), (0, 0))
     monkeypatch.setattr(_unit_verbs.os, 'geteuid', lambda: 0)
-    monkeypatch.setattr(_unit_verbs._files, 'RUN_DIR', str(tmp_path))
+    monkeypatch.setattr(_unit_verbs._files, 'USER_DIRS', str(tmp_path))
     monkeypatch.setattr(_unit_verbs._files, 'Files', lambda available_dir, enabled_dir: host)
     monkeypatch.setattr(_unit_verbs, 'Systemd', lambda run_command, unit, files, defaults: host)
     monkeypatch.setattr(_units, 'run_command', lambda argv: (asked.append(argv), (1, '', 'Access denied'))[1])
@@ -305,3 +339,25 @@ def test_the_socket_of_another_user_is_opened_again(monkeypatch, tmp_path, capsy
     out, err = capsys.readouterr()
     said = 'It ran as bob, and %s' % ('is to run as %s:' % user if user else 'it can not be told')
     assert (said in out, 'Access denied' in err) == (renewed, renewed)
+    # where it stays, the next start asks no more
+    assert (os.stat(str(tmp_path / 'a' / was)).st_mtime > 0) is not renewed
+
+
+@pytest.mark.parametrize('accepts, code', [(True, 0), (False, 1)])
+def test_a_restart_that_comes_to_nothing_fails_for_who_asked_and_its_unit_is_what_its_vassal_is(monkeypatch, tmp_path, accepts, code, capsys):
+    unit = Unit(monkeypatch, tmp_path, 'start', 'start', None)
+    unit.fails['enabled'] = VassalError('it has not loaded its application')
+    unit.accepting = accepts
+    _units.note_restart('a', 10, 20)
+    if code:
+        with pytest.raises(VassalError):
+            _unit_verbs.run_verb('start', 'a')
+    else:
+        assert _unit_verbs.run_verb('start', 'a') == 0 and 'has not loaded' in capsys.readouterr()[1]
+    assert unit.did == ['enabled'] + ['cancel 5'] * accepts and _units.mark('a', False) is accepts
+    # of a start that is none of a restart, systemd has all it needs
+    unit.accepting = True
+    unit.kinds = ['start']
+    with pytest.raises(VassalError):
+        _unit_verbs.run_verb('start', 'a')
+    assert unit.did[-1] == 'enabled'

@@ -43,10 +43,12 @@ def test_what_systemctl_refuses_is_told_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(_units, 'run_command', lambda argv: (1, '', 'no such thing'))
     watcher = _watcher.Watcher(FakeHost(busy=False))
     for dummy in range(3):
-        assert watcher.act([('notice', 'a')]) == set()
+        assert watcher.act([('notice', 'a')]) == (set(), set())
     assert capsys.readouterr()[0] == 'start uwsgi@a.service: no such thing\n'
     # agreed on, what is linked and not enabled would be stopped by the next look
-    assert watcher.act([('enable', 'b'), ('disable', 'c')]) == set(['b'])
+    assert watcher.act([('enable', 'b'), ('disable', 'c')]) == (set(['b']), set())
+    # nor what is to be stopped for what is to be enabled
+    assert watcher.act([('stop', 'd'), ('forget', 'e')]) == (set(), set(['d']))
 
 
 @pytest.mark.parametrize('refuses', [False, True])
@@ -94,6 +96,9 @@ class FakeHost(object):
     def __init__(self, busy):
         self.busy = lambda: busy
 
+    def enabled(self):
+        return {}
+
 
 def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     watcher = _watcher.Watcher(FakeHost(busy=True))
@@ -107,7 +112,7 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
         if ('disable', 'gone') in acts:
             units.pop()
             states.pop('gone')
-        return set()
+        return set(), set()
 
     monkeypatch.setattr(watcher, 'look', lambda: (set(['up']), set(['up']), set(), set()))
     monkeypatch.setattr(watcher, 'states', lambda: dict(states))
@@ -143,7 +148,7 @@ def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_pat
         found.host.enabled_dir = str(tmp_path)
         found.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(paths['stone.ini']) else {}
         found.host.snapshot = lambda: Snapshot({}, None, {})
-        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or set())
+        monkeypatch.setattr(found, 'act', lambda acts: told.extend(act for act, name in acts) or (set(), set()))
         return found
 
     os.mkdir(_units.WANTS)
@@ -162,6 +167,63 @@ def test_what_was_made_again_is_not_taken_for_what_was_left(monkeypatch, tmp_pat
     assert told == []
     first.tick()
     assert told == acts
+
+
+@pytest.mark.parametrize('act', ['start', 'notice', 'restart', 'stop', 'forget'])
+def test_what_somebody_has_asked_systemd_for_is_not_called_off(monkeypatch, tmp_path, act):
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path))
+    asked = []
+    monkeypatch.setattr(_units, 'run_command', lambda argv: asked.append(argv) or (0, '', ''))
+    _watcher.Watcher(FakeHost(busy=False)).act([(act, 'a')])
+    assert len(asked) == 1 and '--job-mode=fail' in asked[0], asked
+
+
+def test_what_could_not_be_stopped_is_to_be_stopped_by_the_next_look(monkeypatch, tmp_path):
+    for module, name in (_watcher, 'AGREED'), (_units, 'WANTS'), (_units, 'MARKS'):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    watcher.agreed = {'a': (None, None)}
+    monkeypatch.setattr(watcher, 'look', lambda: (set(['a']), set(), set(), set()))
+    monkeypatch.setattr(watcher, 'states', lambda: {'a': 'active'})
+    asked = []
+
+    def run_command(argv):
+        asked.append(argv[1])
+        return int(len(asked) == 1), '', 'Transaction is destructive.'
+
+    monkeypatch.setattr(_units, 'run_command', run_command)
+    watcher.tick()
+    assert sorted(watcher.agreed) == ['a']
+    watcher.tick()
+    assert asked == ['stop', 'stop'] and not watcher.agreed
+
+
+@pytest.mark.parametrize('linked', [True, False])
+def test_what_changes_between_the_look_and_systemds_answer_is_left_to_the_next_look(monkeypatch, tmp_path, linked):
+    """A run of the module that links, or unlinks, a vassal and has systemd know: the unit is active then and the look without the link, or the reverse."""
+    for module, name in (_watcher, 'AGREED'), (_units, 'WANTS'), (_units, 'MARKS'):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
+    path = tmp_path / 'stone.ini'
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    watcher.host.enabled_dir = str(tmp_path)
+    watcher.host.enabled = lambda: {'stone': 'stone.ini'} if os.path.lexists(str(path)) else {}
+    watcher.host.snapshot = lambda: Snapshot({}, None, {})
+    told = []
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.append([act for act, name in acts]) or (set(), set()))
+    states = dict(stone='inactive' if linked else 'active')
+
+    def answer():
+        if linked and path.is_symlink():
+            path.unlink()
+        elif not linked and not path.is_symlink():
+            path.symlink_to('nowhere')
+        return states
+
+    monkeypatch.setattr(watcher, 'states', answer)
+    if linked:
+        path.symlink_to('nowhere')
+    watcher.tick()
+    assert told == [[]]
 
 
 def test_what_a_former_release_agreed_on_holds(monkeypatch, tmp_path):
@@ -234,7 +296,7 @@ def test_a_start_that_somebody_waits_for_is_not_done_again(monkeypatch):
     states = iter(['activating'] * 5 + ['active'])
     monkeypatch.setattr(watcher, 'look', look)
     monkeypatch.setattr(watcher, 'states', lambda: dict(a=next(states)))
-    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or set())
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or (set(), set()))
     monkeypatch.setattr(_units, 'entries', lambda directory: ['uwsgi@a.service'])
     monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
     for dummy in range(6):
@@ -252,7 +314,7 @@ def test_a_start_that_fails_right_after_a_stop_stays_failed(monkeypatch, tmp_pat
     told = []
     monkeypatch.setattr(watcher, 'look', lambda: (set(['other']), set(), set(), set()))
     monkeypatch.setattr(watcher, 'states', lambda: {'a+b': 'failed', 'other': 'activating'})
-    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or set())
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or (set(), set()))
     if off:
         _units.switch_off('a+b')
     watcher.tick()
