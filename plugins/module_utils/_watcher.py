@@ -72,20 +72,25 @@ class Watcher(object):
 
     def look(self):
         """(linked, up, down, crashing): sets of names, as decide() takes them."""
-        view = self.host.supervisor.snapshot()
-        files = self._files = self.host.files.enabled()
-        linked = set(files)
-        up, crashing = set(), set()
-        for name, filename in files.items():
-            pid = view.pids.get(filename)
-            listed = filename in view.blacklist
-            if pid and (not listed or (_processes.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
-                up.add(name)
-            elif listed:
-                crashing.add(name)
+        up, listed = self._see()
+        linked = set(self._files)
         self._down_for = dict((name, self._down_for.get(name, 0) + 1) for name in linked - up)
         down = set(name for name, looks in self._down_for.items() if looks >= DOWN_AFTER)
-        return linked, up, down, crashing & down
+        return linked, up, down, listed & down
+
+    def _see(self):
+        """Of what is linked the names that accept requests, and of the others those on the Emperor's blacklist."""
+        view = self.host.supervisor.snapshot()
+        files = self._files = self.host.files.enabled()
+        up, listed = set(), set()
+        for name, filename in files.items():
+            pid = view.pids.get(filename)
+            waits = filename in view.blacklist
+            if pid and (not waits or (_processes.age(pid) or 0) > STEADY) and self._accepts(view, filename, pid) and self._reachable(filename, pid):
+                up.add(name)
+            elif waits:
+                listed.add(name)
+        return up, listed
 
     def _accepts(self, view, filename, pid):
         return accepts(view.accepting(filename), self.host.asleep(filename, pid), UNASKED, lambda: self.host.settled(pid))
@@ -119,6 +124,9 @@ class Watcher(object):
                 self._down_for.pop(name, None)
         states.update((name, MASKED) for name in self.masked())
         self._files = self.host.files.enabled()
+        if any(states.get(name) == 'active' for name in down):
+            # a run of the module may have brought it up since the look, and told systemd so
+            down = down - self._see()[0]
         for name in set(links) | set(states) | set(self.agreed):
             if self._links(name) != links.get(name, (None, None)):
                 # changed since the look: what was seen, and what systemd says, are of two moments

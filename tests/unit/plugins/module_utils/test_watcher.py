@@ -226,6 +226,33 @@ def test_what_changes_between_the_look_and_systemds_answer_is_left_to_the_next_l
     assert told == [[]]
 
 
+@pytest.mark.parametrize('comes_up', [True, False])
+def test_what_comes_up_between_the_look_and_systemds_answer_is_not_restarted(monkeypatch, tmp_path, comes_up):
+    """A slow start: two looks found it down, then the run of the module that has waited for it has systemd know, and ends."""
+    for module, name in (_watcher, 'AGREED'), (_units, 'WANTS'), (_units, 'MARKS'):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
+    os.mkdir(_units.WANTS)
+    os.symlink('nowhere', _units.WANTS + '/uwsgi@stone.service')
+    watcher = _watcher.Watcher(FakeHost(busy=False))
+    watcher.host.enabled = lambda: {'stone': 'stone.ini'}
+    pids, states, told = {}, {}, []
+    watcher.host.snapshot = lambda: Snapshot(dict(pids), None, {})
+    monkeypatch.setattr(watcher, '_accepts', lambda view, filename, pid: True)
+    monkeypatch.setattr(watcher, '_reachable', lambda filename, pid: True)
+    monkeypatch.setattr(watcher, 'act', lambda acts: told.append([act for act, name in acts]) or (set(), set()))
+
+    def answer():
+        if len(told) == _watcher.DOWN_AFTER - 1:
+            states.update(stone='active')
+            pids.update({'stone.ini': 7} if comes_up else {})
+        return dict(states)
+
+    monkeypatch.setattr(watcher, 'states', answer)
+    for dummy in range(_watcher.DOWN_AFTER):
+        watcher.tick()
+    assert told[-1] == ([] if comes_up else ['restart'])
+
+
 def test_what_a_former_release_agreed_on_holds(monkeypatch, tmp_path):
     monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
     (tmp_path / 'agreed').write_text(u'hello\nstone\n')
