@@ -214,6 +214,18 @@ def test_the_emperor_stops_while_an_application_starts(sites, stone):
         drive(dict(name='slow', state='absent'), tuple(BY_ROLE))
 
 
+def test_what_is_stopped_while_its_emperor_restarts_stays_stopped(sites, stone):
+    # the two are asked for before the process that has all units stopped can end
+    everywhere(
+        sites,
+        'watcher=$(pgrep -fx ".*/vassal-units watch"); kill -STOP $watcher; systemctl restart --no-block uwsgi; '
+        'systemctl stop --no-block uwsgi@stone; kill -CONT $watcher; '
+        'for i in $(seq %d); do systemctl list-jobs | grep -q uwsgi || exit 0; sleep 0.1; done; systemctl list-jobs; exit 1' % (10 * PATIENCE),
+    )
+    agree(sites, 'stone', 'inactive', False)
+    assert set(masters(sites, 'stone').values()) == set([None])
+
+
 def test_one_process_for_all_that_comes_back(sites, stone):
     everywhere(sites, 'pkill -KILL -fx ".*/vassal-units watch"')
     everywhere(sites, 'systemctl stop uwsgi@stone')

@@ -92,10 +92,11 @@ def find_job(name, otherwise=None):
     number, own = waiting.get(unit_of(name), (None, None))
     if own in ('restart', 'try-restart'):
         return 'restarted', '%s %s' % (number, own)
-    if _units.emperor_ends(waiting):
-        # it is enabled when that starts again
-        return None, ''
-    return ('disabled', '%s %s' % (number, own)) if own == 'stop' else (otherwise, '')
+    ends = _units.emperor_ends(waiting)
+    if own == 'stop' and not (ends and _units.stops_all(name, waiting)):
+        return 'disabled', '%s %s' % (number, own)
+    # a vassal that stops with its Emperor is enabled when that starts again
+    return None if ends else otherwise, ''
 
 
 def watched_over():

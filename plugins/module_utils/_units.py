@@ -149,5 +149,10 @@ def emperor_ends(waiting):
     return waiting.get('uwsgi.service', (None, None))[1] in ('stop', 'restart') or 'shutdown.target' in waiting
 
 
+def stops_all(name, waiting):
+    """Whether a vassal's unit stops as all of them do: by a shutdown, or by the watcher, which notes that. Other stops are somebody's own wish."""
+    return 'shutdown.target' in waiting or os.path.exists('%s/%s' % (FORGOTTEN, unit_of(name)))
+
+
 def entries(directory):
     return os.listdir(directory) if os.path.isdir(directory) else []

@@ -226,8 +226,13 @@ class Watcher(object):
 
         shutil.rmtree(_units.MARKS, ignore_errors=True)
         names = sorted(name for name, state in self.states().items() if state == 'active')
+        waiting = _units.jobs()
         for name in names:
-            _files.touch('%s/%s' % (_units.FORGOTTEN, unit_of(name)))
+            if waiting.get(unit_of(name), (None, None))[1] == 'stop' and 'shutdown.target' not in waiting:
+                # somebody's own wish, which waits for this to end; with a mark, and without a note, it is done
+                _units.mark(name, True)
+            else:
+                _files.touch('%s/%s' % (_units.FORGOTTEN, unit_of(name)))
         if names:
             _units.run_command(['systemctl', 'stop', '--no-block'] + [unit_of(name) for name in names])
 

@@ -106,9 +106,8 @@ class Unit(object):
                 self.kinds = self.kinds[1:] or [None]
             return 0, '', ''
         kind = self.kinds.pop(0) if len(self.kinds) > 1 else self.kinds[0]
-        if kind == 'uwsgi.service':
-            return 0, '5 uwsgi.service stop running\n', ''
-        return 0, '5 uwsgi@a.service %s running\n' % kind if kind else '', ''
+        units = {'uwsgi.service': 'uwsgi.service restart', 'shutdown.target': 'shutdown.target start'}
+        return 0, ''.join('5 %s running\n' % units.get(word, 'uwsgi@a.service ' + word) for word in (kind or '').split()), ''
 
     def carry_out(self, name, state, watched, told, resumes):
         self.did.append(state)
@@ -271,6 +270,21 @@ def test_with_its_emperor_a_start_just_ends(monkeypatch, tmp_path):
     unit.did[:] = []
     assert _unit_verbs.run_verb('stop', 'a') == 0
     assert unit.did == []
+
+
+@pytest.mark.parametrize(
+    'kind, noted, did',
+    [('stop uwsgi.service', False, ['disabled']), ('stop uwsgi.service', True, []), ('stop shutdown.target', False, []), ('stop', True, ['disabled'])],
+    ids=['by somebody', 'by the watcher', 'shutdown', 'the Emperor runs on'],
+)
+def test_who_stops_an_application_while_its_emperor_restarts_finds_it_disabled(monkeypatch, tmp_path, kind, noted, did):
+    unit = Unit(monkeypatch, tmp_path, kind)
+    _units.mark('a', True)
+    if noted:
+        # while a restart by somebody had begun to stop the unit
+        _units._files.touch('%s/uwsgi@a.service' % _units.FORGOTTEN)
+    assert _unit_verbs.run_verb('stop', 'a') == 0
+    assert unit.did == did
 
 
 def test_a_signal_that_means_nothing_changes_nothing(monkeypatch, tmp_path):

@@ -295,6 +295,20 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
     assert listdir(_units.FORGOTTEN) == ['uwsgi@stone.service']
 
 
+@pytest.mark.parametrize('shutdown', [False, True], ids=['by somebody', 'shutdown'])
+def test_what_somebody_has_stopped_before_the_watcher_has_ended_asks_its_vassal(monkeypatch, tmp_path, shutdown):
+    waiting = ['uwsgi.service restart', 'uwsgi@stone.service stop', 'uwsgi@hello.service restart'] + ['shutdown.target start'] * shutdown
+    jobs = ''.join('%d %s waiting\n' % (number, line) for number, line in enumerate(waiting))
+    monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
+    monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
+    monkeypatch.setattr(_watcher.Watcher, 'states', staticmethod(lambda: dict(stone='active', hello='active')))
+    monkeypatch.setattr(_units, 'run_command', lambda argv: (0, jobs if 'list-jobs' in argv else '', ''))
+    _units.mark('hello', True)
+    _watcher.Watcher(FakeHost(busy=False)).end()
+    assert sorted(os.listdir(_units.FORGOTTEN)) == ['uwsgi@hello.service'] + ['uwsgi@stone.service'] * shutdown
+    assert _units.entries(_units.MARKS) == ['uwsgi@stone.service'] * (not shutdown)
+
+
 def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypatch, tmp_path):
     def run_command(argv):
         assert 'list-jobs' in argv, argv
