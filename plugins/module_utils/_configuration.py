@@ -15,6 +15,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import grp
 import os
 import pwd
@@ -37,12 +38,13 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     PLACEHOLDER,
     READS_AS_ROOT,
     READS_IN_CHDIR,
+    REMOVES,
     RUNS_AS_ROOT,
     SPOOLERS,
     UNKNOWN,
     Access,
     Unclear,
-    path_of,
+    paths_of,
     scan,
 )
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
@@ -214,6 +216,18 @@ def _tell(result, own, what, found, remedy):
             result[not own].append(sentence)
 
 
+def _untold(value):
+    return 'it can not be told where %s is. Write its path without placeholders' % value.replace(UNKNOWN, '%(_)')
+
+
+def _ways(path):
+    """The path, or where it is a pattern, all directories in which the names stand for which it has wildcards."""
+    parts = path.split('/')
+    wild = [index for index, part in enumerate(parts) if re.search('[*?[]', part)]
+    ways = [glob.glob('/'.join(parts[:index])) for index in wild[1:]]
+    return sum(ways, ['/'.join(parts[: wild[0]]) or '/']) if wild else [path]
+
+
 class Configurations(object):
     """The files of vassals, and texts that they would get, as uWSGI reads them. Each is read once.
 
@@ -300,7 +314,8 @@ class Configurations(object):
             if PLACEHOLDER.search(path):
                 result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
                 continue
-            _tell(result, own, 'root reads its configuration from %s' % path, _alterable.alterable(path), 'Keep it where root alone writes')
+            for one in _ways(path):
+                _tell(result, own, 'root reads its configuration from %s' % one, _alterable.alterable(one), 'Keep it where root alone writes')
         # which uWSGI enters while it is still root
         directory = options.get('chdir') or options.get('force-cwd')
         commands = [(Command(option, value, directory or self.files.enabled_dir), own) for option, value, own in opened if self._is_run(option, value)]
@@ -329,6 +344,8 @@ class Configurations(object):
             if option in KEEPS_ROOT and is_true(value):
                 result[not own].append('uWSGI is still root when it loads the interpreter or the application, by its %s. Leave that out' % option)
             paths = re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []
+            if option in READS_AS_ROOT and PLACEHOLDER.search(value):
+                result[not own].append('uWSGI is still root when it reads its %s for the application, and %s' % (option, _untold(value)))
             if option in READS_IN_CHDIR:
                 # after the name of a cache
                 paths = [os.path.join(directory or '/', value.partition(' ')[2] or value)]
@@ -340,6 +357,13 @@ class Configurations(object):
                 # core/spooler.c makes it while uWSGI reads the option
                 said = 'uWSGI is still root when it makes the directory of its %s, %s' % (option, value)
                 _tell(result, own, said, _alterable.open_above(value), 'Make it for the user')
+        for option, path in self._removed(opened, options, directory):
+            # whatever lies there may go; another file of that name, where the directory is replaced
+            found = _alterable.open_above(os.path.dirname(path))
+            if found and found[0] != RUN_DIR:
+                # of the name that the configuration gives, wherever that lies: not enough to refuse what many have
+                said = 'with vacuum uWSGI may still be root when it removes its %s, %s, and %s is not for root alone: %s. Leave vacuum out'
+                result[1].append(said % ((option, path) + found))
         places = [one for one in opened if one[0] in OPENS]
         for option, value in sorted(options.items()):
             owners = [own for key, dummy, own in places if key == option]
@@ -351,16 +375,26 @@ class Configurations(object):
                 continue
             said = 'uWSGI is still root when it opens its %s' % option
             if not PLACEHOLDER.search(value):
-                path = path_of(option, value, directory if option in BEFORE_BIND else options.get('force-cwd'))
                 keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
-                found = path and _alterable.open_above(path)
-                if option in DIRECTORIES:
-                    path, keep = value, 'Keep it where root alone writes'
-                _tell(result, own, '%s, %s' % (said, path), found, keep)
+                for path in paths_of(option, value, directory if option in BEFORE_BIND else options.get('force-cwd')):
+                    found = _alterable.open_above(path)
+                    if option in DIRECTORIES:
+                        path, keep = value, 'Keep it where root alone writes'
+                    _tell(result, own, '%s, %s' % (said, path), found, keep)
             elif [one[0] for one in opened].count(option) > 1 and not (option in SOCKETS and ':' in value):
                 # what a single one stands for, uWSGI has said
-                result[not own].append('%s, and it can not be told where %s is. Write its path without placeholders' % (said, value))
+                result[not own].append('%s, and %s' % (said, _untold(value)))
         return result
+
+    @staticmethod
+    def _removed(opened, options, directory):
+        """(option, path) of what uWSGI removes when it exits, as root where it exits before it has dropped root."""
+        if not any(option == 'vacuum' and is_true(value) for option, value, dummy in opened):
+            return
+        for option, value, dummy in opened:
+            if option in REMOVES:
+                for path in paths_of(option, options.get(option, '') if PLACEHOLDER.search(value) else value, directory):
+                    yield option, path
 
     @staticmethod
     def _is_run(option, value):

@@ -34,7 +34,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DI
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_missing_application, find_reason, read_lines, recent, last_failed_start
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
-from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import bounded
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTENSIONS, Situation, VassalError, is_set, split_extension
@@ -446,7 +446,11 @@ class Host(object):
         if user is not None:
             # another application may write lines to the journal, too, and for systemd they come from the same unit
             command += ['_UID=%d' % one for one in sorted(set([0, user]))]
-        rc, out, dummy = self.supervisor.run_command(command)
+        try:
+            rc, out, dummy = self.supervisor.run_command(command)
+        except TimedOut:
+            # what became of the vassal is told all the same
+            rc, out = 1, ''
         # what _unit_verbs.explain_exit() has said is there, too
         journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         journal = self.hide(filename, journal)

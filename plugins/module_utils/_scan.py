@@ -89,8 +89,9 @@ SOCKETS = (
 DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'namespace', 'ns', 'pivot-root', 'pivot_root')
 AS_ROOT = DIRECTORIES + (
     'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'fastrouter-subscription-server', 'file-write', 'fork-server',
-    'forkpty-router', 'forkptyrouter', 'http', 'http-subscription-server', 'httprouter', 'logger', 'logger-req', 'logto', 'pidfile', 'rawrouter',
-    'rawrouter-subscription-server', 'req-logger', 'safe-pidfile', 'sharedarea', 'sslrouter-subscription-server', 'zerg-pool', 'zerg-server', 'zergpool',
+    'forkpty-router', 'forkptyrouter', 'http', 'http-subscription-server', 'httprouter', 'log-backupname', 'logger', 'logger-req', 'logto', 'pidfile',
+    'rawrouter', 'rawrouter-subscription-server', 'req-logger', 'safe-pidfile', 'sharedarea', 'sslrouter-subscription-server', 'zerg-pool', 'zerg-server',
+    'zergpool',
 )  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
 BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
@@ -118,11 +119,15 @@ READS_AS_ROOT = frozenset([
 ])  # fmt: skip
 # Of these, what it reads when it has entered its `chdir` (core/cache.c, uwsgi_cache_load_files()).
 READS_IN_CHDIR = ('load-file-in-cache', 'load-file-in-cache-gzip')
+# What it removes when it exits with `vacuum`, which may be as root (core/uwsgi.c, vacuum()).
+REMOVES = frozenset(SOCKETS + ('pidfile', 'pidfile2', 'safe-pidfile', 'safe-pidfile2', 'stats', 'stats-server'))
 # What keeps uWSGI root while it starts an interpreter, which runs what it finds in a virtual environment, or loads the application
 # (core/uwsgi.c, uwsgi_start()).
 KEEPS_ROOT = frozenset(['drop-after-apps', 'drop-after-init', 'master-as-root'])
 PLACEHOLDER = re.compile(u'[%%$@]\\(|\x7f')
 SPOOLERS = ('spooler', 'spooler-external')
+# What is judged by its value beside what is left out.
+JUDGED = OPENS | REMOVES | RUNS_AS_ROOT | READS_AS_ROOT | KEEPS_ROOT | frozenset(SPOOLERS + ('env', 'mount', 'vacuum'))
 SETS = ('set', 'set-placeholder', 'set-ph')
 DECLARES = ('declare-option', 'declare-option2')
 SPECIAL = frozenset(LEFT_OUT) | frozenset(LOADS) | frozenset(PLUGINS + PLUGIN_DIRS + SPOOLERS + SETS + DECLARES)
@@ -405,6 +410,8 @@ class _Scanner(object):
         try:
             pairs = {'.json': json_pairs, '.yaml': yaml_pairs, '.xml': xml_pairs}[kind](substituted)
         except ValueError as error:
+            # of these nobody knows more than that they are there
+            self.opened.extend((here.shown, key, UNKNOWN) for key in judged_words(substituted))
             here.line, word = find_word(substituted, strict=str(error) != 'broken')
             if word:
                 self.found(here, word, True, UNTOLD)
@@ -452,7 +459,7 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
-        if key in OPENS or key in RUNS_AS_ROOT or key in READS_AS_ROOT or key in KEEPS_ROOT or key in SPOOLERS + ('env', 'mount'):
+        if key in JUDGED:
             self.opened.append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
@@ -468,11 +475,14 @@ class _Scanner(object):
             return inner + equal + kept
         if key in DECLARES:
             for part in value.partition(u'=')[2].split(u';'):
-                inner = part.partition(u'=')[0].strip(_BLANK)
+                inner, dummy, rest = [word.strip(_BLANK) for word in part.partition(u'=')]
+                if inner in JUDGED:
+                    # what it is given stands where it is used
+                    self.opened.append((place.shown, inner, re.sub(u'\\$\\d+', UNKNOWN, rest)))
                 if inner in SPECIAL or inner == 'vacuum' or re.search(u'[$%%@%s]' % UNKNOWN, inner):
                     self.found(place, key, True, RUN)
                     return None
-        elif key == u'for-readline':
+        elif key in (u'for-readline', u'for-glob'):
             self.reads.append((place.shown, posixpath.join(self.host.directory, value)))
         elif key in PLUGINS:
             for one in value.split(u','):
@@ -566,13 +576,17 @@ class _Scanner(object):
         return None
 
 
-def path_of(option, value, directory=None):
-    """The path in the value of one of OPENS, joined to the directory in which it is opened; None where there is none that is absolute then."""
+def paths_of(option, value, directory=None):
+    """The paths in the value of one of OPENS, joined to the directory in which they are opened, but for those that are not absolute then."""
     if option in LOGGERS:
         found = re.match('(?:[\\w-]+ )?file:(.*)', value)
+        if found and '=' in found.group(1):
+            # plugins/logfile/logfile.c
+            named = re.findall('(?:^|,)(?:logfile|backupname)=([^,]*)', found.group(1))
+            return [path for path in [posixpath.join(directory or '', one) for one in named] if path.startswith('/')]
     elif option in DIRECTORIES:
         found = re.match('(/[^ *]*)', value)
-        return found and found.group(1) + '/new'
+        return [found.group(1) + '/new'] if found else []
     elif option == 'file-write':
         found = re.match('([^=]*)', value)
     elif option == 'sharedarea':
@@ -584,7 +598,7 @@ def path_of(option, value, directory=None):
     else:
         found = re.match('(/.*|[^:@]*$)', value)
     path = found and posixpath.join(directory or '', found.group(1))
-    return path if path and path.startswith('/') else None
+    return [path] if path and path.startswith('/') else []
 
 
 def matching(text):
@@ -751,25 +765,41 @@ def yaml_pairs(text):
     return pairs
 
 
+def _decoded(text):
+    """A text without what YAML, JSON and XML have for a character."""
+
+    def character(found):
+        return u'%c' % min(int(found.group(1), 16), 255)
+
+    text = re.sub(u'\\\\\\s*\n\\s*', u'', text)
+    for escape in (u'\\\\x([0-9A-Fa-f]{2})', u'\\\\u([0-9A-Fa-f]{4})', u'\\\\U([0-9A-Fa-f]{8})', u'&#x([0-9A-Fa-f]{1,6});'):
+        text = re.sub(escape, character, text)
+    text = re.sub(u'&#([0-9]{1,7});', lambda found: u'%c' % min(int(found.group(1)), 255), text)
+    return text.replace(u'\\/', u'/')
+
+
+def _key(names):
+    """A pattern for one of these options, where a text of any format may have it."""
+    return u'(?<![\\w./-])(%s)(?=["\']?\\s*(?:[:=>/]|$|\\s))' % u'|'.join(sorted(map(re.escape, names), key=len, reverse=True))
+
+
+def judged_words(text):
+    """Of a text of which nothing more is known, the options of JUDGED that may be in there; of plugins those that no package has installed."""
+    text = _decoded(text)
+    found = set(re.findall(_key(JUDGED.difference(PLUGINS)), text))
+    plugins = re.findall(u'%s["\']?\\s*[:>]?\\s*["\']?([^"\'<\n]*)' % _key(PLUGINS), text)
+    return sorted(found | set(key for key, value in plugins if not re.match(u'[\\w, ]+$', value)))
+
+
 def find_word(text, strict):
     """(line, word) of what may make uWSGI do something in a text of which nothing more is known, (None, None) if nothing may.
 
     strict: whether a plugin alone is taken for one.
     """
-
-    def decoded(found):
-        return u'%c' % min(int(found.group(1), 16), 255)
-
-    lines = text
-    # what YAML, JSON and XML have for a character
-    text = re.sub(u'\\\\\\s*\n\\s*', u'', text)
-    for escape in (u'\\\\x([0-9A-Fa-f]{2})', u'\\\\u([0-9A-Fa-f]{4})', u'\\\\U([0-9A-Fa-f]{8})', u'&#x([0-9A-Fa-f]{1,6});'):
-        text = re.sub(escape, decoded, text)
-    text = re.sub(u'&#([0-9]{1,7});', lambda found: u'%c' % min(int(found.group(1)), 255), text)
-    text = text.replace(u'\\/', u'/')
+    lines, text = text, _decoded(text)
     found = re.search(u'([A-Za-z0-9.+-]*(exec|call|callint|http|fd|emperor|data|sym|section)://|@\\()', text)
     words = [name for name in SPECIAL if strict or name not in PLUGINS]
-    key = re.search(u'(?<![\\w./-])(%s)(?=["\']?\\s*(?:[:=>/]|$|\\s))' % u'|'.join(sorted(map(re.escape, words), key=len, reverse=True)), text)
+    key = re.search(_key(words), text)
     if not key and not strict:
         key = re.search(u'(?m)(?<![\\w./-])((?:need-)?plugins?)["\']?\\s*[:>][^,\n<]*[/|]', text)
     word = key.group(1) if key else found.group(1) if found else None

@@ -24,6 +24,8 @@ OTHERS = [DEBIAN_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
 DEBIAN_VASSALS = '/etc/uwsgi-emperor/vassals'
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 _TIMED_OUT = (124, 137, -9)
+# How many bytes of the journal are taken: a single message of an application's may have 32 MB, and costs that little.
+_JOURNAL = 1 << 18
 
 
 class TimedOut(VassalError):
@@ -31,12 +33,16 @@ class TimedOut(VassalError):
 
 
 def bounded(run_command, seconds):
-    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever, and this raises TimedOut."""
+    """run_command, but with so many seconds for systemctl and journalctl: with systemd or D-Bus stuck they wait for ever, and this raises TimedOut.
+
+    Of what journalctl prints the beginning is returned.
+    """
 
     def run(argv, **options):
         if argv[0] not in ('systemctl', 'journalctl'):
             return run_command(argv, **options)
-        result = run_command(['timeout', '-k', '1', str(seconds)] + argv, **options)
+        cut = ['sh', '-c', '"$@" | head -c %d' % _JOURNAL, 'sh'] if argv[0] == 'journalctl' else []
+        result = run_command(['timeout', '-k', '1', str(seconds)] + cut + argv, **options)
         if result[0] in _TIMED_OUT:
             raise TimedOut(
                 '%s did not end within %d s: systemd (PID 1) or D-Bus does not answer. What was asked for before may be done or not; '

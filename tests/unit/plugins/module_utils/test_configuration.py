@@ -101,7 +101,7 @@ def exposing(configurations, monkeypatch):
         configurations._readings.clear()
         own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % text).encode())
         assert all('/srv is not for root alone: it belongs to user 1000' in sentence for sentence in own + others)
-        what = re.compile('(?:opens its|directory of its|runs its|when it reads its|configuration|by its) (.*?),? (?:and|for|with) |$')
+        what = re.compile('(?:opens its|removes its|directory of its|runs its|when it reads its|configuration|by its) (.*?),? (?:and|for|with) |$')
         return [[what.search(sentence).group(1).split(', /')[0].split(' in /')[0] for sentence in part] for part in (own, others)]
 
     return exposed
@@ -111,7 +111,9 @@ def exposing(configurations, monkeypatch):
     'line',
     [
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
-        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/other',
+        'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'logger = file:logfile=/srv/a.log,maxsize=9',
+        'req-logger = x file:logfile=/var/a.log,backupname=/srv/a.log', 'log-backupname = /srv/a.log',
+        'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/other',
         'namespace = /srv/other', 'ns = /srv/other',
         'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/other /srv/other/old',
         'file-write = /srv/a=text', 'httprouter = /srv/a.socket', 'http-subscription-server = /srv/a.socket', 'zergpool = /srv/a.socket:/srv/b.socket',
@@ -176,6 +178,63 @@ def test_a_relative_path_is_where_it_is_opened(exposing, line, option):
 def test_what_root_would_read_for_an_application_is_told(exposing, line):
     assert exposing(line) == [[line.split()[0]], []]
     assert exposing(line, uid='root') == exposing(line.replace('/srv', '/var')) == [[], []]
+
+
+@pytest.mark.parametrize('option', ['stats', 'stats-server', 'pidfile2', 'safe-pidfile2', 'socket', 'http-socket'])
+def test_what_root_would_remove_is_told_where_others_replace_its_directory(exposing, option):
+    line = 'vacuum = true\n%s = ' % option
+    assert exposing(line + '/srv/run/a.x') == exposing(line + '%(place)/a.x', **{option: '/srv/run/a.x'}) == [[], [option]]
+    assert exposing(line + 'run/a.x', chdir='/srv/app') == [[], [option]]
+    # there it is theirs
+    assert exposing(line + '/srv/a.x') == exposing(line + 'a.x', chdir='/srv') == [[], []]
+    assert exposing(line + '/srv/run/a.x', uid='root') == exposing(line.replace('true', 'false') + '/srv/run/a.x') == [[], []]
+
+
+def test_the_names_of_files_are_read_where_others_make_them(exposing, tmp_path):
+    lines = 'for-glob = %s\npythonpath = %%(_)\nendfor ='
+    assert exposing(lines % '/srv/x/*', uid='root') == [['from /srv/x'], []]
+    assert exposing(lines % '/var/nowhere/*') == [[], []]
+    for name in 'one', 'two':
+        (tmp_path / name).mkdir()
+    assert sorted(_configuration._ways('%s/[ot]*/x/?' % tmp_path)) == [str(tmp_path)]
+    (tmp_path / 'one' / 'x').mkdir()
+    assert sorted(_configuration._ways('%s/[ot]*/x/?' % tmp_path)) == [str(tmp_path), '%s/one/x' % tmp_path]
+    assert sorted(_configuration._ways('%s/[ot]*/*' % tmp_path)) == [str(tmp_path), '%s/one' % tmp_path, '%s/two' % tmp_path]
+    assert _configuration._ways('/*') == ['/'] and _configuration._ways('/a/b') == ['/a/b']
+
+
+@pytest.mark.parametrize('line', ['envdir = %(place)/env', 'mime-file = $(HOME)/types', 'https = :443,%(place)/cert,/var/key', 'envdir = @(/etc/where)'])
+def test_what_can_not_be_told_of_what_root_would_read_is_told(exposing, configurations, line):
+    exposing('x = 1')
+    own, others = configurations.exposed('a.ini', ('[uwsgi]\n%s\n' % line).encode())
+    assert others == [] and len(own) == 1 and 'it can not be told where %s is' % line.partition(' = ')[2] in own[0]
+
+
+@pytest.mark.parametrize(
+    'declared, used, told',
+    [
+        ('x=exec-as-root=$1', 'x = /srv/a.sh', 'it can not be told what %(_) is'), ('x=logto=/srv/a.log', 'x =', 'opens its logto, /srv/a.log'),
+        ('x=workers=2;hook-as-root=exec:/srv/a.sh $1', 'x = a', 'it can not be told what /srv/a.sh %(_) is'),
+        ('x=envdir=$1', 'x = /srv/env', 'it can not be told where %(_) is'), ('x=master-as-root=$1', 'x = true', 'by its master-as-root'),
+    ],
+)  # fmt: skip
+def test_options_of_ones_own_are_judged_by_what_they_stand_for(exposing, configurations, declared, used, told):
+    exposing('x = 1')
+    own, others = configurations.exposed('a.ini', ('[uwsgi]\ndeclare-option = %s\n%s\n' % (declared, used)).encode())
+    assert others == [] and len(own) == 1 and told in own[0]
+    assert configurations.exposed('a.ini', b'[uwsgi]\ndeclare-option = x=workers=$1;env=A=$1\nx = 2\n') == ([], [])
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['exec-as-root: /srv/a.sh', '"exec\\x2das-root": /srv/a.sh', '? exec-as-root\n  : /srv/a.sh', 'plugin: /srv/a.so', 'envdir: /srv/env'],
+)
+def test_what_root_does_by_a_text_that_can_not_be_looked_at_is_told(exposing, configurations, line):
+    exposing('x = 1')
+    odd = '  env: "A=c:\\\\x"\n  chdir: /srv/a\n'
+    own, others = configurations.exposed('a.yaml', ('uwsgi:\n%s  %s\n' % (odd, line)).encode())
+    assert others == [] and len(own) == 1 and 'it can not be told wh' in own[0], own
+    assert configurations.exposed('a.yaml', ('uwsgi:\n%s  plugin: "python3"\n  socket: /run/a.socket\n' % odd).encode()) == ([], [])
 
 
 @pytest.mark.parametrize('line', ['load-file-in-cache = a.css', 'load-file-in-cache-gzip = cache static/a.css'])

@@ -16,6 +16,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import Host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError
 
 JOURNAL = [
@@ -38,6 +39,16 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     host.identity = lambda filename: (None, None)
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.explain_failure('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
+
+
+def test_what_became_of_a_vassal_is_told_though_the_journal_does_not_answer():
+    def hangs(argv):
+        raise TimedOut('journalctl did not end')
+
+    host = make_host(hangs)
+    host.identity = lambda filename: (None, None)
+    host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', ['all is well'])
+    assert host.explain_failure('a.ini', 0) == ('/var/log/uwsgi/a.log', ['all is well'], None)
 
 
 def teller(tmp_path, lines, age):
