@@ -337,7 +337,7 @@ class Configurations(object):
                 said = 'root may run %s by its %s with %s in the environment' % (command.text.strip(), command.option, variable.partition('=')[0])
                 for path in command.led_to(variable):
                     _tell(result, own, said, _alterable.alterable(path), 'Run it by /usr/bin/env -i')
-        if options.get('uid') in (None, 'root', '0'):
+        if options and options.get('uid') in (None, 'root', '0'):
             # nothing is opened as root, or all is
             return result
         for option, value, own in opened:
@@ -371,7 +371,8 @@ class Configurations(object):
                 # what placeholders stand for
                 places.append((option, value, any(owners)))
         for option, value, own in places:
-            if option not in AS_ROOT and not options.get('chown-socket'):
+            # where uWSGI was not asked, or can't read it, there may be one
+            if option not in AS_ROOT and options and not options.get('chown-socket'):
                 continue
             said = 'uWSGI is still root when it opens its %s' % option
             if not PLACEHOLDER.search(value):

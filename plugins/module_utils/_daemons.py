@@ -76,7 +76,7 @@ def writes_to(directory, path):
     for entry in directory + '/fd/1', directory + '/fd/2':
         try:
             # the link's own mode says what the file is open for
-            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), os.stat(path)):
+            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), os.stat(to_bytes(path))):
                 return True
         except OSError:
             pass

@@ -15,6 +15,7 @@ __metaclass__ = type
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import time
@@ -113,8 +114,9 @@ def life(pid):
     found, environment = process(pid), read('/proc/%d/environ' % pid)
     if not found or environment is None:
         return found and (pid, found[1], -1)
-    counts = [entry[14:] for entry in environment.split(b'\0') if entry.startswith(b'UWSGI_RELOADS=')]
-    return pid, found[1], int(counts[0]) + 1 if counts and counts[0].isdigit() else 0
+    # the process may have any number of digits there, which Python refuses, or takes minutes for
+    counts = [entry[14:] for entry in environment.split(b'\0') if re.match(b'UWSGI_RELOADS=[0-9]{1,9}$', entry)]
+    return pid, found[1], int(counts[0]) + 1 if counts else 0
 
 
 def started_in(pid):

@@ -90,11 +90,11 @@ DIRECTORIES = ('cgroup', 'chroot', 'emperor', 'namespace', 'ns', 'pivot-root', '
 AS_ROOT = DIRECTORIES + (
     'daemonize', 'emperor-pidfile', 'emperor-stats', 'emperor-stats-server', 'fastrouter', 'fastrouter-subscription-server', 'file-write', 'fork-server',
     'forkpty-router', 'forkptyrouter', 'http', 'http-subscription-server', 'httprouter', 'log-backupname', 'logger', 'logger-req', 'logto', 'pidfile',
-    'rawrouter', 'rawrouter-subscription-server', 'req-logger', 'safe-pidfile', 'sharedarea', 'sslrouter-subscription-server', 'zerg-pool', 'zerg-server',
-    'zergpool',
+    'rawrouter', 'rawrouter-subscription-server', 'req-logger', 'safe-pidfile', 'shared-socket', 'sharedarea', 'sslrouter-subscription-server',
+    'undeferred-shared-socket', 'zerg-pool', 'zerg-server', 'zergpool',
 )  # fmt: skip
 # And that, too, where chown-socket keeps it root until its sockets are bound (uwsgi_start()).
-BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store', 'shared-socket', 'undeferred-shared-socket')
+BEFORE_BIND = SOCKETS + ('cache-store', 'cache2', 'logto2', 'pidfile2', 'queue-store')
 OPENS = frozenset(AS_ROOT + BEFORE_BIND)
 # What uWSGI runs when it exits, as root where it exits before it has dropped root: whoever owns its `chdir` can make it do so (core/uwsgi.c,
 # uwsgi_exec_atexit(); core/config.c, uwsgi_fallback_config()).
@@ -593,7 +593,7 @@ def paths_of(option, value, directory=None):
         found = re.search('(?:^|,)file=([^,]*)', value)
     elif option == 'cache2':
         found = re.search('(?:^|,)store=([^,]*)', value)
-    elif option in SOCKETS:
+    elif option in SOCKETS or option.endswith('shared-socket'):
         found = re.match('(/[^,]*|[^,:@]+(?=,|$))', value)
     else:
         found = re.match('(/.*|[^:@]*$)', value)

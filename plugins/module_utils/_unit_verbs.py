@@ -280,8 +280,10 @@ def plan(host, name, state, watched=False, resumes=None):
         # its links are for enable and disable alone
         if not situation.pid:
             raise VassalError('%s does not run; start it with: systemctl start %s' % (to_native(name), unit_of(name)))
-        path = '%s/%s' % (_processes.started_in(situation.pid), situation.filename)
-        if not os.path.exists(path):
+        directory = _processes.started_in(situation.pid)
+        path = '%s/%s' % (directory, situation.filename)
+        # another one is what its process has made of its environment
+        if directory in ('.', host.files.enabled_dir, host.files.available_dir) and not os.path.exists(path):
             raise VassalError(
                 '%s: it runs by %s, which is gone, and would end with a reload, as uWSGI reads that again. Nothing was changed; '
                 'enable it again, or restart it.' % (to_native(name), visible(path))

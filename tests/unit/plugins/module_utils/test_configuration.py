@@ -113,6 +113,7 @@ def exposing(configurations, monkeypatch):
         'daemonize = /srv/a.log', 'http = /srv/a.socket', 'logto = /srv/a.log', 'pidfile = /srv/a.pid', 'safe-pidfile = /srv/a.pid',
         'logger = file:/srv/a.log', 'req-logger = x file:/srv/a.log', 'logger = file:logfile=/srv/a.log,maxsize=9',
         'req-logger = x file:logfile=/var/a.log,backupname=/srv/a.log', 'log-backupname = /srv/a.log',
+        'shared-socket = /srv/a.socket', 'undeferred-shared-socket = /srv/a.socket,2',
         'sharedarea = file=/srv/a,size=4096', 'cgroup = /srv/cg', 'chroot = /srv/other',
         'namespace = /srv/other', 'ns = /srv/other',
         'emperor = /srv/vassals', 'emperor-stats = /srv/a.socket', 'zerg-server = /srv/a.socket', 'pivot_root = /srv/other /srv/other/old',
@@ -128,13 +129,22 @@ def test_what_root_would_open_in_a_directory_of_others_is_told(exposing, line):
 @pytest.mark.parametrize(
     'line',
     [
-        'shared-socket = /srv/a.socket', 'socket = /srv/a.socket', 'http-socket = /srv/a.socket,1',
+        'socket = /srv/a.socket', 'http-socket = /srv/a.socket,1',
         'logto2 = /srv/a.log', 'pidfile2 = /srv/a.pid', 'cache2 = name=x,store=/srv/a.cache',
     ],
 )
 def test_what_root_would_open_for_the_sake_of_chown_socket_is_told(exposing, line):
     assert exposing(line, chown_socket='alice:www-data') == [[line.split()[0]], []]
     assert exposing(line) == [[], []]
+
+
+@pytest.mark.parametrize('line', ['pidfile2: /srv/p2', 'file-write: /srv/a=hello', 'envdir: /srv/env', 'master-as-root: true'])
+def test_what_can_not_be_asked_of_uwsgi_is_judged_all_the_same(configurations, monkeypatch, line):
+    monkeypatch.setattr(_alterable, 'open_above', lambda path: ('/srv', 'it belongs to user 1000') if path.startswith('/srv/') else None)
+    text = 'uwsgi:\n  uid: alice\n  exec-asap: /bin/true\n  %s\n'
+    own, others = configurations.exposed('a.yaml', (text % line).encode())
+    assert others == [] and len(own) == 1 and line.partition(':')[0] in own[0]
+    assert configurations.exposed('a.yaml', (text % line.replace('/srv', '/var').replace('true', 'false')).encode()) == ([], [])
 
 
 def test_each_of_an_options_values_is_looked_at(exposing):

@@ -51,6 +51,19 @@ def test_where_the_service_is_the_emperors_it_tells_nothing(directory, log):
     assert not is_daemon(directory(), log, '')
 
 
+def test_the_name_of_a_log_that_is_no_text_here_is_no_log(directory, monkeypatch, writing, log):
+    # a host whose locale has no such character
+    stat = os.stat
+
+    def ascii_alone(path):
+        return stat(path if isinstance(path, bytes) else path.encode('ascii').decode('ascii'))
+
+    found = directory(cgroup='/user.slice', files=writing(log, os.O_RDWR))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'stat', ascii_alone)
+        assert not is_daemon(found, u'/var/log/uwsgi/app/\u20ac.log', '')
+
+
 @pytest.fixture
 def writing():
     """The open files of a process whose standard output, or another file, is this."""

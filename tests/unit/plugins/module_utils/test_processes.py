@@ -104,7 +104,7 @@ def test_a_process_is_in_the_unit_whose_control_group_it_has(monkeypatch, text, 
     assert _processes.in_unit(7, 'uwsgi@a.service') is wanted
 
 
-@pytest.mark.parametrize('environ, count', [(b'A=1\0UWSGI_RELOADS=3\0', 4), (b'A=1\0', 0), (None, -1)])
+@pytest.mark.parametrize('environ, count', [(b'A=1\0UWSGI_RELOADS=3\0', 4), (b'A=1\0', 0), (None, -1), (b'UWSGI_RELOADS=' + b'9' * 5000, 0)])
 def test_the_reloads_of_a_master_are_counted_where_root_may_see_them(monkeypatch, environ, count):
     monkeypatch.setattr(_processes, 'process', lambda pid: (1, 77) if pid == 70 else None)
     monkeypatch.setattr(_processes, 'read', lambda path: environ)

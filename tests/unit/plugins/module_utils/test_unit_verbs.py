@@ -302,6 +302,23 @@ def test_what_is_done_is_left_between_two_steps_alone():
     told.sleep(0)
 
 
+@pytest.mark.parametrize('directory, gone', [('/etc/uwsgi/apps-enabled', True), ('/etc. FIX: run this as root', False)], ids=['gone', 'its own words'])
+def test_of_where_an_application_says_that_it_was_started_only_the_layouts_directories_are_told(monkeypatch, directory, gone):
+    host = Host()
+    host.available_dir = '/etc/uwsgi/apps-available'
+    host.situations = lambda names, view: [Situation('a', pid=7, text=b'')]
+    host.snapshot = lambda: None
+    host.identity = lambda filename: (None, None)
+    monkeypatch.setattr(_unit_verbs, 'Systemd', Host)
+    monkeypatch.setattr(_unit_verbs._processes, 'started_in', lambda pid: directory)
+    monkeypatch.setattr(_unit_verbs, 'settle_access', lambda situation, plan, identity: plan)
+    if gone:
+        with pytest.raises(VassalError, match='it runs by /etc/uwsgi/apps-enabled/a.ini, which is gone'):
+            _unit_verbs.plan(host, 'a', 'reloaded')
+    else:
+        assert _unit_verbs.plan(host, 'a', 'reloaded').plan.mode == 'reload'
+
+
 @pytest.mark.parametrize('call', ['', 'begin', 'start', 'start a b', 'watch a', 'why', 'renew', 'hand-over', 'hand-over me', '--help'])
 def test_a_wrong_call_of_the_program_says_how_it_is_called(monkeypatch, capsys, call):
     for name in 'watch', 'wait_for_starts', 'explain_exit', 'renew_socket', 'run_verb', 'hand_over':
