@@ -14,7 +14,7 @@ __metaclass__ = type
 import time
 
 import pytest
-from conftest import BY_HAND, BY_ROLE, PLUGIN, ad_hoc, call, drive, parse, quartet
+from conftest import BY_HAND, BY_ROLE, BY_SYSTEMD, PLUGIN, ad_hoc, call, drive, parse, quartet
 
 SCENARIOS = ['default', 'jessie', 'systemd']
 
@@ -179,6 +179,50 @@ def test_applications_of_uncommon_kinds_are_driven_as_any(sites):
             assert result['changed'] is (first or 'state' in arguments), '%s, %s: %s' % (key, arguments, result)
         time.sleep(1.5)  # the idle one falls asleep
     assert not site_has(sites, 'masterless')
+
+
+# A daemon that outlives its master's reload and says when it is told to end, and a mule.
+CREW = r"""
+mkdir -p /srv/crew/spool && cd /srv/crew
+printf '#!/bin/sh\ntrap "echo >> told; exit" TERM\necho $$ > d.pid\nwhile sleep 1; do :; done\n' > daemon
+printf 'import time\nwhile True:\n    time.sleep(1)\n' > mule.py
+chmod +x daemon; chown -R www-data .
+"""
+# Once both run, of the daemon: its PID, whether it lives, and the file in which it says that it is told to end.
+DAEMON = (
+    'for i in $(seq %d); do pgrep -fx "/bin/sleep 50" && break; sleep 0.1; done > /dev/null; '
+    'cd /srv/crew; cat d.pid; kill -0 $(cat d.pid) && echo lives; ls told'
+)
+
+
+def test_who_is_no_worker_is_neither_waited_for_nor_counted_nor_killed(sites):
+    """Daemons, commands of cron, mules and spoolers."""
+    config = dict(HELLO, chdir='/srv/crew', mule='/srv/crew/mule.py', spooler='/srv/crew/spool', cron='-1 -1 -1 -1 -1 /bin/sleep 50', workers=2)
+    config['smart-attach-daemon'] = '/srv/crew/d.pid exec /srv/crew/daemon'
+
+    def everywhere(command):
+        return dict((key, site.host.run(command).stdout) for key, site in sites.items())
+
+    everywhere(CREW)
+    try:
+        drive(dict(name='crew', config=config))
+        before = everywhere(DAEMON % 600)
+        assert all(said.split()[1:] == ['lives'] for said in before.values()), before
+        for wish in dict(state='reloaded'), dict(config=dict(config, **{'max-requests': 1000})):
+            for key, result in drive(dict(wish, name='crew', timeout=30)).items():
+                assert 'reload' in result['vassals'][0]['actions'] and 'kill' not in result['vassals'][0]['actions'], '%s: %s' % (key, result)
+            for key, result in ad_hoc('uwsgi_vassal_info', dict(name='crew')).items():
+                vassal = result['vassals'][0]
+                assert (vassal['workers'], vassal['stale'], vassal['accepting']) == (2, False, True), '%s: %s' % (key, result)
+            assert everywhere(DAEMON % 0) == before
+        for state in 'restarted', 'disabled':
+            for key, result in drive(dict(name='crew', state=state, timeout=30)).items():
+                assert 'kill' not in result['vassals'][0]['actions'] and 'warnings' not in result, '%s: %s' % (key, result)
+        # systemd ends all that its unit has started
+        assert BY_SYSTEMD or everywhere(DAEMON % 0) == before
+    finally:
+        drive(dict(name='crew', state='absent'))
+        everywhere('kill -KILL $(cat /srv/crew/d.pid); pkill -KILL -fx "/bin/sleep 50"; rm -r /srv/crew')
 
 
 def site_has(sites, name):

@@ -54,8 +54,10 @@ PYTHON_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'paste', 'ini-paste')
 APPLICATION_OPTIONS = PYTHON_OPTIONS + ('mount', 'rack', 'psgi')
 UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
+# What a master starts beside its workers, and waits for when it is to end gracefully, for as long as that runs; it may outlive a reload.
+COMMANDS = ('attach-daemon', 'attach-daemon2', 'cron', 'cron2', 'smart-attach-daemon', 'smart-attach-daemon2', 'unique-cron')
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
-OPTIONS = SOCKETS + APPLICATION_OPTIONS + (
+OPTIONS = SOCKETS + APPLICATION_OPTIONS + COMMANDS + (
     'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy', 'lazy-apps', 'master',
     'force-cwd', 'master-fifo', 'stats', 'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip

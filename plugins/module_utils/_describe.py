@@ -33,7 +33,7 @@ def describe(host, situation, view):
     filename = situation.filename
     entry = dict(name=to_native(situation.name), config=to_native(situation.path))
     entry.update(situation.summary())
-    processes = [situation.pid] + sorted(situation.workers) if situation.pid else []
+    processes = [situation.pid] + _processes.children(situation.pid) if situation.pid else []
     options = host.configurations.options(filename) if situation.text is not None else {}
     entry.update(
         uid=_processes.owner(situation.pid) if situation.pid else None,

@@ -138,7 +138,7 @@ class Host(object):
         if self.supervisor.half_enabled(name, link):
             link = 'dangling'
         pid = view.pids.get(filename)
-        workers = _processes.children(pid) if pid else []
+        workers = _processes.workers(pid) if pid else []
         if pid and not workers and self.masterless(filename):
             workers = [pid]
         mtime = None if text is None else os.stat(path).st_mtime
@@ -212,12 +212,12 @@ class Host(object):
 
     def asleep(self, filename, pid):
         """Whether a vassal has no workers because it makes them when somebody connects."""
-        return not _processes.children(pid) and any(is_set(self.configurations.options(filename), option) for option in ('cheap', 'idle'))
+        return not _processes.workers(pid) and any(is_set(self.configurations.options(filename), option) for option in ('cheap', 'idle'))
 
     @staticmethod
     def settled(pid):
         """Whether a worker of the vassal is out of its first instants."""
-        return any((_processes.age(worker) or 0) > SETTLE for worker in _processes.children(pid) or [pid])
+        return any((_processes.age(worker) or 0) > SETTLE for worker in _processes.workers(pid) or [pid])
 
     def _accepting(self, pids, view):
         """The file names, of `pids`, of vassals that accept requests. All of them are asked at once."""

@@ -20,6 +20,7 @@ import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._acceptance import QUEUED, REFUSED, UNASKED, accepts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import COMMANDS
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import usual_socket
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Plan, VassalError
@@ -255,7 +256,7 @@ class Ending(object):
         elif self.asked in ('drained', 'newborn') and now > self.asked_at + PATIENCE:
             # the master may have missed it, or its new workers, in their first instants, what it told them; one that is still without
             # workers, and deaf to a SIGINT, is in code that does not come back to Python, Ruby or Perl
-            workers = _processes.children(pid)
+            workers = _processes.workers(pid)
             host.supervisor.signal_vassal(pid, signal.SIGKILL if self.asked == 'newborn' and not workers else signal.SIGINT)
             host.supervisor.signal_workers(pid, workers, signal.SIGKILL)
             self.asked_at = now
@@ -265,6 +266,9 @@ class Ending(object):
 
     def _ask(self, host, view, pid, now, wait):
         job, gone = self.job, self.job.plan.mode == 'stop'
+        options = host.configurations.options(job.filename)
+        # cron may start another command even while the workers end
+        commands = any(option in options for option in COMMANDS)
         self.asked_at = now
         if gone:
             host.files.refuse_unlink(job.filename)
@@ -276,11 +280,11 @@ class Ending(object):
             self._end(host, pid)
             self.asked = 'newborn'
             return
-        elif host.configurations.options(job.filename).get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
+        elif not commands and options.get('hook-master-start', '').split() == ['unix_signal:15', 'gracefully_kill_them_all']:
             host.supervisor.stop_gracefully(job.filename, pid, again=not gone)
         elif not wait or job.restores:
             self._end(host, pid)
-        elif not (gone and host.supervisor.graceful):
+        elif commands or not (gone and host.supervisor.graceful):
             # no graceful stop is to be had, but a graceful reload is: it ends when the requests have
             host.send_hangup(job.filename, pid)
             self.asked = 'draining'
@@ -306,7 +310,7 @@ class Ending(object):
         elif pid not in (None, job.before.pid) and now > max(self.asked_at, job.started) + PATIENCE:
             # started again before its link was gone, it is stopped in its first instants: its workers may miss that, and a master
             # that begins or replaces itself, which would only make new ones
-            host.supervisor.signal_workers(pid, _processes.children(pid), signal.SIGKILL)
+            host.supervisor.signal_workers(pid, _processes.workers(pid), signal.SIGKILL)
             host.supervisor.signal_vassal(pid, signal.SIGKILL if self.told == pid else signal.SIGINT)
             self.told, self.asked_at = pid, now
         job.seen = 'process %s still runs' % pid if pid else 'processes of it still run'

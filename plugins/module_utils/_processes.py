@@ -16,6 +16,7 @@ __metaclass__ = type
 import errno
 import os
 import re
+import signal
 import stat
 import subprocess
 import time
@@ -75,9 +76,28 @@ def offspring(pid):
     return [int(entry) for entry in os.listdir('/proc') if entry.isdigit()] if process(pid) else []
 
 
+def workers(pid):
+    """The PIDs of the workers of a master of uWSGI's, also of those that still load the application.
+
+    Its other children are none: a daemon or a command of cron has a session of its own (core/daemons.c, core/utils.c), and a mule, a spooler or a
+    gateway ignores SIGUSR2 (core/mule.c, core/spooler.c, core/gateway.c), by which a worker says what it does. Everybody may see both.
+    """
+    session, ignores = _session(pid), _ignores(pid, signal.SIGUSR2)
+    return [child for child in children(pid) if _session(child) == session and (ignores or not _ignores(child, signal.SIGUSR2))]
+
+
+def _session(pid):
+    return (_stat(pid) + [None] * 4)[3]
+
+
+def _ignores(pid, number):
+    masks = [line.split()[1] for line in (read('/proc/%d/status' % pid) or b'').splitlines() if line.startswith(b'SigIgn:')]
+    return any(int(mask, 16) >> number - 1 & 1 for mask in masks)
+
+
 def family(pid):
-    """The PIDs of a process and its living children."""
-    return set(children(pid) + [pid])
+    """The PIDs of a master and its workers."""
+    return set(workers(pid) + [pid])
 
 
 def run_by(user):

@@ -215,7 +215,7 @@ class Supervisor(object):
         self.signal_workers(pid, [pid], number)
 
     def signal_workers(self, pid, workers, number):
-        """Signals those of `workers` that are still the vassal's: its master, a child of the parent, and children of that."""
+        """Signals those of `workers` that are still the vassal's: its master, a child of the parent, and workers of that."""
         if (_processes.process(pid) or (None,))[0] == self.pid and not self.disguised(pid):
             for worker in sorted(_processes.family(pid).intersection(workers)):
                 _processes.kill(worker, number)

@@ -371,7 +371,7 @@ def wait_for_starts():
 
 def starting(pid):
     """Whether a vassal has not made its workers yet, or a moment ago."""
-    ages = [age for age in map(_processes.age, _processes.children(pid)) if age is not None]
+    ages = [age for age in map(_processes.age, _processes.workers(pid)) if age is not None]
     if ages:
         return min(ages) < SETTLE
     # it loads the application, or has no workers at all

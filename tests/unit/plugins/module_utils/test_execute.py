@@ -204,7 +204,7 @@ class FakeHost(object):
 @pytest.fixture(autouse=True)
 def processes(monkeypatch):
     def follow(host):
-        monkeypatch.setattr(_processes, 'children', lambda pid: host.present()[1])
+        monkeypatch.setattr(_processes, 'workers', lambda pid: host.present()[1])
         monkeypatch.setattr(_processes, 'process', lambda pid: (1, 1) if pid == host.present()[0] else None)
 
     monkeypatch.setattr(_processes, 'age', lambda pid: 100.0)
@@ -387,6 +387,19 @@ def test_a_restart_without_the_hook_lets_a_reload_end_the_requests_first(process
     job = run(host, processes, Situation('a', **UP), 'restarted')
     assert job.failure is None and job.elapsed >= 3.3
     assert host.acts() == [(10, signal.SIGHUP), (10, signal.SIGINT)]
+
+
+@pytest.mark.parametrize('state, did', [('restarted', []), ('disabled', ['unlink'])])
+@pytest.mark.parametrize('option', ['cron', 'smart_attach_daemon', 'attach_daemon2'])
+def test_a_master_with_a_daemon_ends_once_its_workers_are_gone(processes, state, did, option):
+    """Asked to end gracefully it would wait for the daemon, too."""
+    life = [(0, (10, [11], True)), (3.0, (10, [12], True)), (3.2, (None, [], False))] + [(3.3, (20, [21], True))] * (state == 'restarted')
+    for options in dict(hook_master_start=GRACEFUL), dict(graceful=True):
+        options[option] = 'x'
+        host = FakeHost(life, **options)
+        job = run(host, processes, Situation('a', **UP), state)
+        assert job.failure is None and job.elapsed < 4 and not job.warnings
+        assert host.acts() == [(10, signal.SIGHUP)] + did + [(10, signal.SIGINT)]
 
 
 def test_a_stop_that_a_master_or_its_new_workers_missed_is_asked_for_again(processes):

@@ -41,7 +41,7 @@ class Host(object):
 def test_a_vassal_starts_until_its_workers_are_out_of_their_first_instants(monkeypatch, age, workers, starts):
     ages = dict(enumerate([age] + workers))
     monkeypatch.setattr(_unit_verbs._processes, 'age', ages.get)
-    monkeypatch.setattr(_unit_verbs._processes, 'children', lambda pid: sorted(set(ages) - set([pid])))
+    monkeypatch.setattr(_unit_verbs._processes, 'workers', lambda pid: sorted(set(ages) - set([pid])))
     assert _unit_verbs.starting(0) is starts
 
 
