@@ -25,7 +25,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _
 from ansible_collections.uwsgi.emperor.plugins.module_utils._commands import Command
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
-from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import read, run_all
+from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import TIMED_OUT, read, run_all
 from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
     AS_ROOT,
     AT_EXIT,
@@ -64,6 +64,8 @@ OPTIONS = SOCKETS + APPLICATION_OPTIONS + COMMANDS + (
 OPTIONS += tuple(sorted(OPENS.difference(OPTIONS)))
 NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
+# The seconds that uWSGI has to read one: whatever file that names, it may be one that never ends.
+READING = 60
 
 
 def _user(name):
@@ -135,7 +137,7 @@ class Staging(Access):
 
     def alterable(self, path):
         try:
-            return _alterable.alterable(to_native(path.encode('latin-1'))) is not None
+            return any(map(_alterable.alterable, _ways(to_native(path.encode('latin-1')))))
         except OSError:
             # it goes at this moment
             return True
@@ -173,7 +175,7 @@ def ask(commands, options):
     for option in options:
         asking += ['--get', 'uwsgi-vassal-mark', '--get', option]
     try:
-        said = run_all((command + asking, cwd) for command, cwd in commands)
+        said = run_all((['timeout', '-k', '1', str(READING)] + command + asking, cwd) for command, cwd in commands)
     except (IOError, OSError) as error:
         return [(127, to_native(error), {}) for dummy in commands]
     found = []
@@ -181,6 +183,8 @@ def ask(commands, options):
         parts = out.split(_MARK + '\n')[1:]
         if rc != 0 or len(parts) != len(options):
             parts = []
+        if rc in TIMED_OUT:
+            err = 'uWSGI did not say within %s s what it has for a configuration' % READING
         found.append((rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)))
     return found
 

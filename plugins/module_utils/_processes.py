@@ -24,6 +24,8 @@ import time
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
+# What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
+TIMED_OUT = (124, 137, -9)
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 # Python 2.7 has no clock that nobody sets.
 monotonic = getattr(time, 'monotonic', time.time)

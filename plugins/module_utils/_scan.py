@@ -483,7 +483,12 @@ class _Scanner(object):
                     self.found(place, key, True, RUN)
                     return None
         elif key in (u'for-readline', u'for-glob'):
-            self.reads.append((place.shown, posixpath.join(self.host.directory, value)))
+            path = posixpath.join(self.host.directory, value)
+            self.reads.append((place.shown, path))
+            if self.host.alterable(path):
+                # whatever a line or a name leads to is read, by root, and may never end
+                self.found(place, key, True, CHANGES)
+                return None
         elif key in PLUGINS:
             for one in value.split(u','):
                 if not is_packaged_plugin(one):

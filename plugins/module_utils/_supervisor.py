@@ -22,8 +22,6 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTEN
 DEBIAN_EMPEROR = 'uwsgi-emperor.service'
 OTHERS = [DEBIAN_EMPEROR, 'uwsgi-app@*.service', 'uwsgi-app@*.socket']
 DEBIAN_VASSALS = '/etc/uwsgi-emperor/vassals'
-# What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
-_TIMED_OUT = (124, 137, -9)
 # How many bytes of the journal are taken: a single message of an application's may have 32 MB, and costs that little.
 _JOURNAL = 1 << 18
 
@@ -43,7 +41,7 @@ def bounded(run_command, seconds):
             return run_command(argv, **options)
         cut = ['sh', '-c', '"$@" | head -c %d' % _JOURNAL, 'sh'] if argv[0] == 'journalctl' else []
         result = run_command(['timeout', '-k', '1', str(seconds)] + cut + argv, **options)
-        if result[0] in _TIMED_OUT:
+        if result[0] in _processes.TIMED_OUT:
             raise TimedOut(
                 '%s did not end within %d s: systemd (PID 1) or D-Bus does not answer. What was asked for before may be done or not; '
                 'see whether "systemctl status" works, then try again.' % (' '.join(argv), seconds)

@@ -61,6 +61,14 @@ def test_what_was_read_ahead_is_not_read_again(configurations):
     assert configurations.calls() == 2
 
 
+def test_a_reading_that_does_not_end_is_told(configurations, monkeypatch):
+    monkeypatch.setattr(_configuration, 'READING', 0.2)
+    configurations.write('a.ini', b'[uwsgi]\n')
+    with open(configurations.binary, 'w') as handle:
+        handle.write('#!/bin/sh\nexec sleep 60\n')
+    assert configurations.lint('a.ini') == ['uWSGI did not say within 0.2 s what it has for a configuration']
+
+
 def test_a_text_is_read_where_its_directories_are_still_to_be_made(configurations, tmp_path):
     configurations.files.available_dir = configurations.files.enabled_dir = str(tmp_path / 'nowhere')
     assert configurations.lint('a.ini', b'[uwsgi]\nwrong = 1\n') == ['wrong is no option of this uWSGI and its plugins']

@@ -372,6 +372,16 @@ def test_what_a_file_includes_uwsgi_is_given_as_it_was_found_too():
     assert found.arguments is None and [one.why for one in found.findings] == [CHANGES]
 
 
+@pytest.mark.parametrize('line, path', [(u'for-glob = /srv/x/*', u'/srv/x/*'), (u'for-readline = /srv/x', u'/srv/x')])
+def test_names_and_lines_that_others_write_are_not_given_to_uwsgi(line, path):
+    """They may name a fifo, which root would open and wait for."""
+    loop = u'%s\npythonpath = %%(_)\nendfor =' % line
+    found, staged = look(INI % loop, others=[path])
+    assert [(one.line, one.option) for one in found.findings] == [(3, line.partition(u' ')[0])] and not found.exact
+    assert u'for-' not in staged[found.arguments[1]]
+    assert not look(INI % loop)[0].findings
+
+
 @pytest.mark.parametrize('files', [{u'/srv/x': u'x'}, {}], ids=['there', 'not there yet'])
 def test_a_text_that_others_may_change_meanwhile_becomes_no_value(files):
     found, staged = look(INI % 'uid = @(/srv/x)', files, others=[u'/srv/x'])
