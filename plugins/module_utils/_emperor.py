@@ -33,6 +33,7 @@ class Emperor(Supervisor):
 
     down = 'the Emperor does not run'
     sees_changes = True
+    ends_at_once = True
 
     def __init__(self, run_command, unit, files, defaults):
         super(Emperor, self).__init__(run_command, unit, files, defaults)

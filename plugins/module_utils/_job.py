@@ -268,7 +268,7 @@ class Ending(object):
         job, gone = self.job, self.job.plan.mode == 'stop'
         options = host.configurations.options(job.filename)
         # cron may start another command even while the workers end
-        commands = any(option in options for option in COMMANDS)
+        commands = host.supervisor.ends_at_once and any(option in options for option in COMMANDS)
         self.asked_at = now
         if gone:
             host.files.refuse_unlink(job.filename)

@@ -172,7 +172,7 @@ class Scan(object):
         self.findings = scanner.findings
         self.exact = exact  # whether uWSGI's complaints about it are right
         # what is to be judged beside what --get prints of files, as of OPENS and RUNS_AS_ROOT: (option, value, whether in the vassal's own file)
-        self.opened = [(key, value, path == shown) for path, key, value in scanner.opened]
+        self.opened = [(key, value, path == shown) for path, key, value in scanner.opened + scanner.meant()]
         # the files that uWSGI reads: (path, whether the vassal's own file names it)
         self.reads = [(path, place == shown) for place, path in scanner.reads]
 
@@ -252,6 +252,8 @@ class _Scanner(object):
         self.findings = []
         self.exact = True
         self.opened = []  # (file, option, value)
+        self.others = []  # of those that nobody judges, which may be options of one's own
+        self.declared = {}  # what these stand for
         self.reads = []  # (file that names it, path)
         self.upper = {}  # the magic variables of the first file
         self.texts = {}  # what is not written yet, by path
@@ -459,8 +461,7 @@ class _Scanner(object):
         return kept[0]
 
     def _judge_one(self, key, value, place):
-        if key in JUDGED:
-            self.opened.append((place.shown, key, value))
+        (self.opened if key in JUDGED else self.others).append((place.shown, key, value))
         if key in LOADS:
             return self._load(key, value, place)
         why = self._harm_by_at(value, place)
@@ -474,11 +475,10 @@ class _Scanner(object):
                 return None if kept is None else value
             return inner + equal + kept
         if key in DECLARES:
-            for part in value.partition(u'=')[2].split(u';'):
-                inner, dummy, rest = [word.strip(_BLANK) for word in part.partition(u'=')]
-                if inner in JUDGED:
-                    # what it is given stands where it is used
-                    self.opened.append((place.shown, inner, re.sub(u'\\$\\d+', UNKNOWN, rest)))
+            name, dummy, template = value.partition(u'=')
+            self.declared.setdefault(name, []).append(template)
+            for part in template.split(u';'):
+                inner = part.partition(u'=')[0].strip(_BLANK)
                 if inner in SPECIAL or inner == 'vacuum' or re.search(u'[$%%@%s]' % UNKNOWN, inner):
                     self.found(place, key, True, RUN)
                     return None
@@ -516,6 +516,26 @@ class _Scanner(object):
             # of other formats it is told by a last argument not to
             return None
         return value
+
+    def meant(self):
+        """What options of one's own stand for where they are used, as `opened` has it (core/config.c, uwsgi_opt_custom())."""
+        result, seen = [], set()
+        left = [one + (0,) for one in self.others if one[1] in self.declared]
+        while left:
+            path, key, value, depth = left.pop()
+            seen.add((path, key, value))
+            words = [word for word in value.split(u' ') if word] or [u'']
+            for template in self.declared[key]:
+                for part in template.split(u';'):
+                    found = part
+                    for number, word in enumerate(words):
+                        found = found.replace(u'$%d' % (number + 1), word)
+                    inner, dummy, rest = found.partition(u'=')
+                    if inner in JUDGED:
+                        result.append((path, inner, rest))
+                    elif inner in self.declared and depth < DEPTH and (path, inner, rest) not in seen:
+                        left.append((path, inner, rest, depth + 1))
+        return result
 
     def _load(self, key, value, place):
         if re.search(u'[%%$@]\\(|%s' % UNKNOWN, value) or value == u'-' or _SCHEME.match(value):

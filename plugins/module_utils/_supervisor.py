@@ -102,6 +102,8 @@ class Supervisor(object):
     graceful = False
     # Whether it runs each vassal as the owner of its file.
     tyrant = False
+    # whether end() ends a master whatever it waits for; systemd's signal is one to end gracefully
+    ends_at_once = False
 
     def __init__(self, run_command, unit, files, defaults):
         self.run_command = run_command

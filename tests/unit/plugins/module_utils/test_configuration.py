@@ -231,16 +231,21 @@ def test_what_can_not_be_told_of_what_root_would_read_is_told(exposing, configur
 @pytest.mark.parametrize(
     'declared, used, told',
     [
-        ('x=exec-as-root=$1', 'x = /srv/a.sh', 'it can not be told what %(_) is'), ('x=logto=/srv/a.log', 'x =', 'opens its logto, /srv/a.log'),
-        ('x=workers=2;hook-as-root=exec:/srv/a.sh $1', 'x = a', 'it can not be told what /srv/a.sh %(_) is'),
-        ('x=envdir=$1', 'x = /srv/env', 'it can not be told where %(_) is'), ('x=master-as-root=$1', 'x = true', 'by its master-as-root'),
+        ('x=exec-as-root=$1', 'x = /srv/a.sh', '/srv is not for root alone'), ('x=logto=/srv/a.log', 'x =', 'opens its logto, /srv/a.log'),
+        ('x=workers=2;hook-as-root=exec:$2 $1', 'x = a /srv/a.sh', '/srv is not for root alone'), ('x=envdir=$1', 'x = /srv/env', 'reads its envdir, /srv/env'),
+        ('x=master-as-root=$1', 'x = true', 'by its master-as-root'), ('x=$1-$2=$3', 'x = exec as-root /srv/a.sh', '/srv is not for root alone'),
+        ('x=exec-as-root=$2', 'x = a', 'it can not be told what $2 is'), ('x=y=$1;a=b', 'declare-option = y=exec-as-root=$1\nx = /srv/a.sh', '/srv is not for'),
+        ('x=exec-as-root=$1', 'set = x=/srv/a.sh', '/srv is not for root alone'),
     ],
 )  # fmt: skip
 def test_options_of_ones_own_are_judged_by_what_they_stand_for(exposing, configurations, declared, used, told):
     exposing('x = 1')
-    own, others = configurations.exposed('a.ini', ('[uwsgi]\ndeclare-option = %s\n%s\n' % (declared, used)).encode())
-    assert others == [] and len(own) == 1 and told in own[0]
-    assert configurations.exposed('a.ini', b'[uwsgi]\ndeclare-option = x=workers=$1;env=A=$1\nx = 2\n') == ([], [])
+    for text in '[uwsgi]\ndeclare-option = %s\n%s\n' % (declared, used), '[uwsgi]\n%s\ndeclare-option = %s\n' % (used, declared):
+        own, others = configurations.exposed('a.ini', text.encode())
+        assert others == [] and len(own) == 1 and told in own[0], own
+    # nobody uses it
+    assert configurations.exposed('a.ini', ('[uwsgi]\ndeclare-option = %s\n' % declared).encode()) == ([], [])
+    assert configurations.exposed('a.ini', b'[uwsgi]\ndeclare-option = x=workers=$1;env=A=$1;x=$1\nx = 2\n') == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ class FakeHost(object):
         return [state for second, state in self.life if second <= self.now][-1]
 
     sees_changes = True
+    ends_at_once = True
     mends_socket = 'restart it'
     # it is its own parts
     supervisor = files = configurations = property(lambda self: self)
@@ -400,6 +401,10 @@ def test_a_master_with_a_daemon_ends_once_its_workers_are_gone(processes, state,
         job = run(host, processes, Situation('a', **UP), state)
         assert job.failure is None and job.elapsed < 4 and not job.warnings
         assert host.acts() == [(10, signal.SIGHUP)] + did + [(10, signal.SIGINT)]
+    # whose end is a graceful one
+    host = FakeHost(life, **dict({option: 'x'}, hook_master_start=GRACEFUL))
+    host.ends_at_once = False
+    assert run(host, processes, Situation('a', **UP), state).failure is None and (10, signal.SIGHUP) not in host.acts()
 
 
 def test_a_stop_that_a_master_or_its_new_workers_missed_is_asked_for_again(processes):
