@@ -169,9 +169,12 @@ def test_the_applications_come_back_at_the_next_boot_without_their_former_servic
         assert site.host.run('systemctl is-enabled uwsgi-emperor').stdout.strip() != 'enabled'
 
 
-def test_the_way_back_leads_to_where_the_host_was(sites):
+def test_the_way_back_leads_to_where_the_host_was_though_a_step_of_it_fails(sites):
     for key, site in sites.items():
-        site.host.check_output('$(ls -t /var/backups/uwsgi-migration.*/restore | head -1)')
+        kept = site.host.check_output('ls -dt /var/backups/uwsgi-migration.* | head -1')
+        site.host.check_output('cd %s && (echo nowhere.service; cat enabled) > wrong && mv wrong enabled', kept)
+        result = site.host.run('%s/restore', kept)
+        assert result.rc == 1 and result.stderr.endswith('these failed:\n  systemctl enable nowhere.service\n'), key + ': ' + result.stderr
         site.host.check_output(ANSWERS)
         assert not site.host.file('/etc/systemd/system/uwsgi.service').exists
         assert site.host.service('uwsgi-emperor' if key in RIVALS else 'uwsgi').is_running
