@@ -221,6 +221,8 @@ def test_who_is_no_worker_is_neither_waited_for_nor_counted_nor_killed(sites):
                 assert 'kill' not in result['vassals'][0]['actions'] and 'warnings' not in result, '%s: %s' % (key, result)
         assert everywhere(DAEMON % 0) == before
     finally:
+        if BY_SYSTEMD:
+            everywhere('systemctl stop --no-block uwsgi@crew; systemctl kill -s KILL uwsgi@crew')
         drive(dict(name='crew', state='absent'))
         everywhere('kill -KILL $(cat /srv/crew/d.pid); pkill -KILL -fx "/bin/sleep 50"; rm -r /srv/crew')
 

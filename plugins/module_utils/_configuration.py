@@ -55,13 +55,17 @@ APPLICATION_OPTIONS = PYTHON_OPTIONS + ('mount', 'rack', 'psgi')
 UWSGI_SOCKETS = ('socket', 'uwsgi-socket')
 SOCKETS = UWSGI_SOCKETS + ('http-socket', 'fastcgi-socket', 'scgi-socket')
 # What a master starts beside its workers, and waits for when it is to end gracefully, for as long as that runs; it may outlive a reload.
-COMMANDS = ('attach-daemon', 'attach-daemon2', 'cron', 'cron2', 'smart-attach-daemon', 'smart-attach-daemon2', 'unique-cron')
+COMMANDS = (
+    'attach-control-daemon', 'attach-daemon', 'attach-daemon2', 'cron', 'cron-legion', 'cron2', 'legion-attach-daemon', 'legion-cron',
+    'legion-smart-attach-daemon', 'legion-smart-attach-daemon2', 'smart-attach-daemon', 'smart-attach-daemon2', 'unique-cron', 'unique-cron-legion',
+    'unique-legion-cron',
+)  # fmt: skip
 # All that is ever asked of a vassal's configuration, so that one run of uWSGI tells it.
 OPTIONS = SOCKETS + APPLICATION_OPTIONS + COMMANDS + (
     'autoload', 'chdir', 'cheap', 'chown-socket', 'gid', 'hook-master-start', 'idle', 'lazy', 'lazy-apps', 'master',
     'force-cwd', 'master-fifo', 'stats', 'stats-server', 'uid', 'vassal-group',
 )  # fmt: skip
-OPTIONS += tuple(sorted(OPENS.difference(OPTIONS)))
+OPTIONS += tuple(sorted((OPENS | READS_AS_ROOT).difference(OPTIONS)))
 NO_MAPPING = 'it has no block named uwsgi, and uWSGI reads nothing else of YAML'
 _MARK = '--uwsgi-emperor--'
 # The seconds that uWSGI has to read one: whatever file that names, it may be one that never ends.
@@ -183,7 +187,7 @@ def ask(commands, options):
         parts = out.split(_MARK + '\n')[1:]
         if rc != 0 or len(parts) != len(options):
             parts = []
-        if rc in TIMED_OUT:
+        if rc == TIMED_OUT[0]:
             err = 'uWSGI did not say within %s s what it has for a configuration' % READING
         found.append((rc, err, dict((option, part.rstrip('\n')) for option, part in zip(options, parts) if part)))
     return found
@@ -227,11 +231,11 @@ def _untold(value):
 
 
 def _ways(path):
-    """The path, or where it is a pattern, all directories in which the names stand for which it has wildcards."""
+    """A path, and where it may be a pattern, all directories in which the names stand for which it has wildcards."""
     parts = path.split('/')
     wild = [index for index, part in enumerate(parts) if re.search('[*?[]', part)]
     ways = [glob.glob('/'.join(parts[:index])) for index in wild[1:]]
-    return sum(ways, ['/'.join(parts[: wild[0]]) or '/']) if wild else [path]
+    return sum(ways, [path, '/'.join(parts[: wild[0]]) or '/']) if wild else [path]
 
 
 class Configurations(object):
@@ -320,8 +324,9 @@ class Configurations(object):
             if PLACEHOLDER.search(path):
                 result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
                 continue
-            for one in _ways(path):
-                _tell(result, own, 'root reads its configuration from %s' % one, _alterable.alterable(one), 'Keep it where root alone writes')
+            open_ways = [(one, found) for one, found in ((one, _alterable.alterable(one)) for one in _ways(path)) if found]
+            for one, found in open_ways[-1:]:
+                _tell(result, own, 'root reads its configuration from %s' % one, found, 'Keep it where root alone writes')
         # which uWSGI enters while it is still root
         directory = options.get('chdir') or options.get('force-cwd')
         commands = [(Command(option, value, directory or self.files.enabled_dir), own) for option, value, own in opened if self._is_run(option, value)]
@@ -343,15 +348,20 @@ class Configurations(object):
                 said = 'root may run %s by its %s with %s in the environment' % (command.text.strip(), command.option, variable.partition('=')[0])
                 for path in command.led_to(variable):
                     _tell(result, own, said, _alterable.alterable(path), 'Run it by /usr/bin/env -i')
-        if options and options.get('uid') in (None, 'root', '0'):
+        # where uWSGI was not asked, the text tells
+        users = [options.get('uid')] if options else [value for option, value, dummy in opened if option == 'uid']
+        if not os.path.exists(self.binary) or all(user in (None, 'root', '0') for user in users):
             # nothing is opened as root, or all is
             return result
         for option, value, own in opened:
             if option in KEEPS_ROOT and is_true(value):
                 result[not own].append('uWSGI is still root when it loads the interpreter or the application, by its %s. Leave that out' % option)
-            paths = re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []
             if option in READS_AS_ROOT and PLACEHOLDER.search(value):
-                result[not own].append('uWSGI is still root when it reads its %s for the application, and %s' % (option, _untold(value)))
+                if option not in options or [one[0] for one in opened].count(option) > 1:
+                    result[not own].append('uWSGI is still root when it reads its %s for the application, and %s' % (option, _untold(value)))
+                # what a single one stands for, uWSGI has said
+                value = options.get(option, value)
+            paths = re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []
             if option in READS_IN_CHDIR:
                 # after the name of a cache
                 paths = [os.path.join(directory or '/', value.partition(' ')[2] or value)]
@@ -377,7 +387,7 @@ class Configurations(object):
                 # what placeholders stand for
                 places.append((option, value, any(owners)))
         for option, value, own in places:
-            # where uWSGI was not asked, or can't read it, there may be one
+            # where uWSGI was not asked there may be a chown-socket
             if option not in AS_ROOT and options and not options.get('chown-socket'):
                 continue
             said = 'uWSGI is still root when it opens its %s' % option
@@ -388,7 +398,7 @@ class Configurations(object):
                     if option in DIRECTORIES:
                         path, keep = value, 'Keep it where root alone writes'
                     _tell(result, own, '%s, %s' % (said, path), found, keep)
-            elif [one[0] for one in opened].count(option) > 1 and not (option in SOCKETS and ':' in value):
+            elif [one[0] for one in opened].count(option) > 1 and not (option.endswith('socket') and ':' in value):
                 # what a single one stands for, uWSGI has said
                 result[not own].append('%s, and %s' % (said, _untold(value)))
         return result
@@ -460,7 +470,7 @@ class Configurations(object):
             return complaints(rc, err), options
         text = to_native(text, errors='surrogate_or_replace')
         found = complaints(rc, err, text)
-        if rc != 0 and strict:
+        if rc != 0 and rc not in TIMED_OUT and strict:
             # strict mode ends at the first unknown option: one of a plugin that is loaded later, or a placeholder
             command = [word for word in command if word != '--strict']
             rc, err, options = ask([(command, directory)], OPTIONS)[0]

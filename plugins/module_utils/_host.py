@@ -441,7 +441,8 @@ class Host(object):
         if reason:
             return path, lines, reason
         unit = self.supervisor.journal_of(filename)
-        command = ['journalctl', '--no-pager', '-q', '-o', 'cat', '-n', '200', '--since', '@%d' % since, '-u', unit]
+        # the last lines first, as only so much of them is taken
+        command = ['journalctl', '--no-pager', '-q', '-o', 'cat', '-r', '-n', '200', '--since', '@%d' % since, '-u', unit]
         user = self.identity(filename)[0]
         if user is not None:
             # another application may write lines to the journal, too, and for systemd they come from the same unit
@@ -452,7 +453,7 @@ class Host(object):
             # what became of the vassal is told all the same
             rc, out = 1, ''
         # what _unit_verbs.explain_exit() has said is there, too
-        journal = [line for line in visible_lines(out) if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
+        journal = [line for line in visible_lines(out)[::-1] if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
         journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]

@@ -82,10 +82,10 @@ def workers(pid):
     """The PIDs of the workers of a master of uWSGI's, also of those that still load the application.
 
     Its other children are none: a daemon or a command of cron has a session of its own (core/daemons.c, core/utils.c), and a mule, a spooler or a
-    gateway ignores SIGUSR2 (core/mule.c, core/spooler.c, core/gateway.c), by which a worker says what it does. Everybody may see both.
+    gateway ignores SIGTSTP (core/mule.c, core/spooler.c, core/gateway.c), by which a worker is woken. Everybody may see both.
     """
-    session, ignores = _session(pid), _ignores(pid, signal.SIGUSR2)
-    return [child for child in children(pid) if _session(child) == session and (ignores or not _ignores(child, signal.SIGUSR2))]
+    session, ignores = _session(pid), _ignores(pid, signal.SIGTSTP)
+    return [child for child in children(pid) if _session(child) == session and (ignores or not _ignores(child, signal.SIGTSTP))]
 
 
 def _session(pid):

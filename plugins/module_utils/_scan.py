@@ -126,8 +126,8 @@ REMOVES = frozenset(SOCKETS + ('pidfile', 'pidfile2', 'safe-pidfile', 'safe-pidf
 KEEPS_ROOT = frozenset(['drop-after-apps', 'drop-after-init', 'master-as-root'])
 PLACEHOLDER = re.compile(u'[%%$@]\\(|\x7f')
 SPOOLERS = ('spooler', 'spooler-external')
-# What is judged by its value beside what is left out.
-JUDGED = OPENS | REMOVES | RUNS_AS_ROOT | READS_AS_ROOT | KEEPS_ROOT | frozenset(SPOOLERS + ('env', 'mount', 'vacuum'))
+# All options whose values are judged.
+JUDGED = OPENS | REMOVES | RUNS_AS_ROOT | READS_AS_ROOT | KEEPS_ROOT | frozenset(SPOOLERS + ('env', 'mount', 'uid', 'vacuum'))
 SETS = ('set', 'set-placeholder', 'set-ph')
 DECLARES = ('declare-option', 'declare-option2')
 SPECIAL = frozenset(LEFT_OUT) | frozenset(LOADS) | frozenset(PLUGINS + PLUGIN_DIRS + SPOOLERS + SETS + DECLARES)
@@ -412,9 +412,9 @@ class _Scanner(object):
         try:
             pairs = {'.json': json_pairs, '.yaml': yaml_pairs, '.xml': xml_pairs}[kind](substituted)
         except ValueError as error:
-            # of these nobody knows more than that they are there
-            self.opened.extend((here.shown, key, UNKNOWN) for key in judged_words(substituted))
             here.line, word = find_word(substituted, strict=str(error) != 'broken')
+            # Of these nobody knows more than that they are there; what uWSGI opens it tells itself, if it is asked.
+            self.opened.extend((here.shown, key, UNKNOWN) for key in judged_words(substituted, kind) if word or key not in OPENS | REMOVES)
             if word:
                 self.found(here, word, True, UNTOLD)
                 raise Unclear()
@@ -803,17 +803,21 @@ def _decoded(text):
     return text.replace(u'\\/', u'/')
 
 
-def _key(names):
-    """A pattern for one of these options, where a text of any format may have it."""
-    return u'(?<![\\w./-])(%s)(?=["\']?\\s*(?:[:=>/]|$|\\s))' % u'|'.join(sorted(map(re.escape, names), key=len, reverse=True))
+def _any_of(names):
+    return u'(?<![\\w./-])(%s)' % u'|'.join(sorted(map(re.escape, names), key=len, reverse=True))
 
 
-def judged_words(text):
-    """Of a text of which nothing more is known, the options of JUDGED that may be in there; of plugins those that no package has installed."""
+def judged_words(text, kind):
+    """Of a text of a format of which nothing more is known, the options of JUDGED in there; of plugins those that no package has installed."""
     text = _decoded(text)
-    found = set(re.findall(_key(JUDGED.difference(PLUGINS)), text))
-    plugins = re.findall(u'%s["\']?\\s*[:>]?\\s*["\']?([^"\'<\n]*)' % _key(PLUGINS), text)
-    return sorted(found | set(key for key, value in plugins if not re.match(u'[\\w, ]+$', value)))
+    if kind == '.yaml':
+        text = re.sub(u'(?m)(^|\\s)#.*', u'', text)
+    # YAML may name a key before by ? or &
+    places = u'(?:(?<=<)|(?<=:))%s(?=[\\s/>])' if kind == '.xml' else u'%s(?=["\']?\\s*:)|[?&](?:\\w+\\s)?\\s*["\']?%s'
+    found = re.findall(places.replace(u'%s', _any_of(JUDGED.difference(PLUGINS))), text)
+    words = set(word for one in found for word in (one if isinstance(one, tuple) else [one]) if word)
+    plugins = re.findall(u'%s["\']?\\s*[:>]?\\s*["\']?([^"\'<\n]*)' % _any_of(PLUGINS), text)
+    return sorted(words | set(key for key, value in plugins if not re.match(u'[\\w, ]+$', value)))
 
 
 def find_word(text, strict):
@@ -824,7 +828,7 @@ def find_word(text, strict):
     lines, text = text, _decoded(text)
     found = re.search(u'([A-Za-z0-9.+-]*(exec|call|callint|http|fd|emperor|data|sym|section)://|@\\()', text)
     words = [name for name in SPECIAL if strict or name not in PLUGINS]
-    key = re.search(_key(words), text)
+    key = re.search(_any_of(words) + u'(?=["\']?\\s*(?:[:=>/]|$|\\s))', text)
     if not key and not strict:
         key = re.search(u'(?m)(?<![\\w./-])((?:need-)?plugins?)["\']?\\s*[:>][^,\n<]*[/|]', text)
     word = key.group(1) if key else found.group(1) if found else None

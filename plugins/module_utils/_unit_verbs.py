@@ -93,7 +93,7 @@ def find_job(name, otherwise=None):
     if own in ('restart', 'try-restart'):
         return 'restarted', '%s %s' % (number, own)
     ends = _units.emperor_ends(waiting)
-    if own == 'stop' and not (ends and _units.stops_all(name, waiting)):
+    if own == 'stop' and not (ends and (_units.stops_all(waiting) or _units.is_forgotten(name))):
         return 'disabled', '%s %s' % (number, own)
     # a vassal that stops with its Emperor is enabled when that starts again
     return None if ends else otherwise, ''

@@ -26,6 +26,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 # The ending of what says that the watcher wants to know how a vassal is, and does not want to enable it; and how many seconds that holds.
 ASKED = '.asked'
 ASKED_FOR = 10
+# How many seconds it holds that a stop is to ask nobody; the unit says the same.
+FORGOTTEN_FOR = 60
 # The ending of what says that a verb has left a vassal without both of its links, so that these agree.
 OFF = '.off'
 # The ending of what says that a start or reload of a unit is under way; in it stands the job that has cut that off and was done already. The unit
@@ -149,9 +151,15 @@ def emperor_ends(waiting):
     return waiting.get('uwsgi.service', (None, None))[1] in ('stop', 'restart') or 'shutdown.target' in waiting
 
 
-def stops_all(name, waiting):
-    """Whether a vassal's unit stops as all of them do: by a shutdown, or by the watcher, which notes that. Other stops are somebody's own wish."""
-    return 'shutdown.target' in waiting or os.path.exists('%s/%s' % (FORGOTTEN, unit_of(name)))
+def stops_all(waiting):
+    """Whether all units of vassals stop: with an Emperor that is not to restart, by systemctl stop, rescue or poweroff."""
+    return 'shutdown.target' in waiting or waiting.get('uwsgi.service', (None, None))[1] != 'restart'
+
+
+def is_forgotten(name):
+    """Whether forget() was told of a vassal, or the watcher has all units stopped, a moment ago."""
+    path = '%s/%s' % (FORGOTTEN, unit_of(name))
+    return os.path.exists(path) and time.time() - os.stat(path).st_mtime < FORGOTTEN_FOR
 
 
 def entries(directory):

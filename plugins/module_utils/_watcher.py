@@ -228,8 +228,9 @@ class Watcher(object):
         names = sorted(name for name, state in self.states().items() if state == 'active')
         waiting = _units.jobs()
         for name in names:
-            if waiting.get(unit_of(name), (None, None))[1] == 'stop' and 'shutdown.target' not in waiting:
-                # somebody's own wish, which waits for this to end; with a mark, and without a note, it is done
+            if waiting.get(unit_of(name), (None, None))[1] == 'stop' and not _units.stops_all(waiting):
+                # Somebody's own wish, which waits for this watcher to end. The unit asks its vassal if there is no note, and finds by its mark that
+                # the wish is no other watcher's.
                 _units.mark(name, True)
             else:
                 _files.touch('%s/%s' % (_units.FORGOTTEN, unit_of(name)))

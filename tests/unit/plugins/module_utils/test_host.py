@@ -35,7 +35,7 @@ def make_host(run_command=lambda argv: (0, '', ''), directory='/nonexistent'):
 
 def test_the_journal_tells_of_the_last_start_that_says_why():
     """The Emperor may have begun to start it again when the journal is read."""
-    host = make_host(lambda argv: (0, '\n'.join(JOURNAL), ''))
+    host = make_host(lambda argv: (0, '\n'.join(JOURNAL[::-1]), ''))
     host.identity = lambda filename: (None, None)
     host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', [])
     assert host.explain_failure('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
@@ -91,7 +91,8 @@ def test_without_an_offset_what_was_written_since_is_told(tmp_path):
 
 def test_what_the_journal_says_is_shown_as_data(tmp_path):
     host = teller(tmp_path, [], 0)
-    said = JOURNAL[0] + '\nRuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n'
+    # the last line comes first
+    said = 'RuntimeError: \x1b[31m' + to_native(b'\xff', errors='surrogate_or_replace') + '\rx\n' + JOURNAL[0] + '\n'
     host.supervisor.run_command = lambda argv: (0, said, '')
     assert host.explain_failure('a.ini', time.time())[2] == 'RuntimeError: \\x1b[31m\\xff\\x0dx'
 

@@ -41,13 +41,13 @@ def test_a_child_lives_until_it_has_ended_though_nobody_has_waited_for_it(child)
 
 @pytest.mark.parametrize(
     'code, counts',
-    [('', True), ('os.setsid()', False), ('signal.signal(signal.SIGUSR2, signal.SIG_IGN)', False), ('signal.signal(signal.SIGUSR2, print)', True)],
+    [('', True), ('os.setsid()', False), ('signal.signal(signal.SIGTSTP, signal.SIG_IGN)', False), ('signal.signal(signal.SIGTSTP, print)', True)],
     ids=['a worker that loads', 'a daemon', 'a mule', 'a worker'],
 )
 @pytest.mark.parametrize('ignored', [False, True], ids=['', 'the master ignores it, too'])
 def test_only_workers_count_as_workers(code, counts, ignored):
     code = 'from __future__ import print_function; import os, signal; %s; os.write(1, b"x"); os.read(0, 1)' % (code or 'pass')
-    previous = signal.signal(signal.SIGUSR2, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    previous = signal.signal(signal.SIGTSTP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
         running = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert running.stdout.read(1) == b'x'
@@ -56,7 +56,7 @@ def test_only_workers_count_as_workers(code, counts, ignored):
         running.communicate()
         assert running.pid not in _processes.workers(os.getpid())
     finally:
-        signal.signal(signal.SIGUSR2, previous)
+        signal.signal(signal.SIGTSTP, previous)
 
 
 def test_who_is_gone_is_signalled_in_vain(child):

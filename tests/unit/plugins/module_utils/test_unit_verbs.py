@@ -106,7 +106,7 @@ class Unit(object):
                 self.kinds = self.kinds[1:] or [None]
             return 0, '', ''
         kind = self.kinds.pop(0) if len(self.kinds) > 1 else self.kinds[0]
-        units = {'uwsgi.service': 'uwsgi.service restart', 'shutdown.target': 'shutdown.target start'}
+        units = {'uwsgi.service': 'uwsgi.service restart', 'shutdown.target': 'shutdown.target start', 'rescue.target': 'uwsgi.service stop'}
         return 0, ''.join('5 %s running\n' % units.get(word, 'uwsgi@a.service ' + word) for word in (kind or '').split()), ''
 
     def carry_out(self, name, state, watched, told, resumes):
@@ -274,8 +274,9 @@ def test_with_its_emperor_a_start_just_ends(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     'kind, noted, did',
-    [('stop uwsgi.service', False, ['disabled']), ('stop uwsgi.service', True, []), ('stop shutdown.target', False, []), ('stop', True, ['disabled'])],
-    ids=['by somebody', 'by the watcher', 'shutdown', 'the Emperor runs on'],
+    [('stop uwsgi.service', False, ['disabled']), ('stop uwsgi.service', True, []), ('stop shutdown.target', False, []), ('stop', True, ['disabled'])]
+    + [('stop rescue.target', False, [])],
+    ids=['by somebody', 'by the watcher', 'shutdown', 'the Emperor runs on', 'with all others'],
 )
 def test_who_stops_an_application_while_its_emperor_restarts_finds_it_disabled(monkeypatch, tmp_path, kind, noted, did):
     unit = Unit(monkeypatch, tmp_path, kind)

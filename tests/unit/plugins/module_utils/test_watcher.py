@@ -295,9 +295,13 @@ def test_without_the_emperor_all_units_stop_though_systemd_removes_the_marks_at_
     assert listdir(_units.FORGOTTEN) == ['uwsgi@stone.service']
 
 
-@pytest.mark.parametrize('shutdown', [False, True], ids=['by somebody', 'shutdown'])
-def test_what_somebody_has_stopped_before_the_watcher_has_ended_asks_its_vassal(monkeypatch, tmp_path, shutdown):
-    waiting = ['uwsgi.service restart', 'uwsgi@stone.service stop', 'uwsgi@hello.service restart'] + ['shutdown.target start'] * shutdown
+@pytest.mark.parametrize(
+    'others, all_stop',
+    [(['uwsgi.service restart'], False), (['uwsgi.service restart', 'shutdown.target start'], True), (['uwsgi.service stop', 'rescue.target start'], True)],
+    ids=['by somebody', 'shutdown', 'rescue'],
+)
+def test_what_somebody_has_stopped_before_the_watcher_has_ended_asks_its_vassal(monkeypatch, tmp_path, others, all_stop):
+    waiting = ['uwsgi@stone.service stop', 'uwsgi@hello.service restart'] + others
     jobs = ''.join('%d %s waiting\n' % (number, line) for number, line in enumerate(waiting))
     monkeypatch.setattr(_units, 'MARKS', str(tmp_path / 'marks'))
     monkeypatch.setattr(_watcher, 'AGREED', str(tmp_path / 'agreed'))
@@ -305,8 +309,8 @@ def test_what_somebody_has_stopped_before_the_watcher_has_ended_asks_its_vassal(
     monkeypatch.setattr(_units, 'run_command', lambda argv: (0, jobs if 'list-jobs' in argv else '', ''))
     _units.mark('hello', True)
     _watcher.Watcher(FakeHost(busy=False)).end()
-    assert sorted(os.listdir(_units.FORGOTTEN)) == ['uwsgi@hello.service'] + ['uwsgi@stone.service'] * shutdown
-    assert _units.entries(_units.MARKS) == ['uwsgi@stone.service'] * (not shutdown)
+    assert sorted(os.listdir(_units.FORGOTTEN)) == ['uwsgi@hello.service'] + ['uwsgi@stone.service'] * all_stop
+    assert _units.entries(_units.MARKS) == ['uwsgi@stone.service'] * (not all_stop)
 
 
 def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypatch, tmp_path):
