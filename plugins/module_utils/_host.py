@@ -168,7 +168,8 @@ class Host(object):
         """Whether a vassal's file, the defaults or a path in `watch` is newer than what its processes run."""
         if situation.unfinished or self.changed_since_start(situation) and runs_as_another(situation, self.identity(situation.filename)):
             return True
-        ages = [one for one in map(_processes.age, situation.workers) if one is not None]
+        # one that sleeps, or does not make its workers, is as old as its master
+        ages = [one for one in map(_processes.age, situation.workers or [situation.pid or 0]) if one is not None]
         if not ages:
             return True
         started = min([time.time() - max(ages)] + self._loaded(situation))
@@ -202,8 +203,9 @@ class Host(object):
         noted, dummy, seconds = self.files.loaded(situation.filename)
         if life and noted == life:
             return [seconds]
-        # a start loads it once; when a reload was that nobody has noted can't be told
-        return [time.time() - _processes.age(situation.pid)] if life and not life[2] else []
+        age = _processes.age(situation.pid)
+        # a start loads it once; when a reload was that nobody has noted can't be told, nor when one was that has ended since
+        return [time.time() - age] if life and not life[2] and age is not None else []
 
     def masterless(self, filename):
         """Whether a vassal runs without a master process, so that its only process is its worker."""

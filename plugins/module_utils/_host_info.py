@@ -105,13 +105,15 @@ def _owner(path):
 
 
 def find_acls():
-    """The paths of what has an ACL in the runtime directory, by which others get at it or at what is made there: sockets, and the directories.
+    """The paths of what has an ACL in the runtime directory, by which others get at it or at what is made there: the directories, and with one also sockets.
 
+    The owner of a socket alone lets whom he likes to that.
     The directory of the logs counts as long as it is another's: one that root's has, root has given it.
     """
     paths = [LOGS] if os.path.isdir(LOGS) and _owner(LOGS) != 0 else []
     paths += [RUN_DIR] + ['%s/%s' % (RUN_DIR, name) for name in sorted(os.listdir(RUN_DIR) if os.path.isdir(RUN_DIR) else [])]
-    return [path for path in paths if not os.path.islink(path) and (has_acl(path) or has_acl(path, 'default'))]
+    found = [path for path in paths if not os.path.islink(path) and (has_acl(path) or has_acl(path, 'default'))]
+    return found if any(map(os.path.isdir, found)) else []
 
 
 def describe_file(path, checksum):

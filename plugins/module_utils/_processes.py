@@ -49,9 +49,17 @@ def _stat(pid):
 def process(pid):
     """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
     fields = _stat(pid)
-    if not fields or fields[0] in (b'Z', b'X'):
+    if not fields or fields[0] == b'X' or fields[0] == b'Z' and not _has_threads(pid):
         return None
     return int(fields[1]), int(fields[19])
+
+
+def _has_threads(pid):
+    """Whether other threads of a process live whose first one has ended: the kernel calls such a process a zombie, too."""
+    try:
+        return len(os.listdir('/proc/%d/task' % pid)) > 1
+    except OSError:
+        return False
 
 
 def starts(pids):

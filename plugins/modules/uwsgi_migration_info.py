@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# A long file, as most of it is documentation, which Ansible wants here.
+
 from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type

@@ -236,6 +236,27 @@ def test_a_file_that_has_changed_since_its_master_started_is_seen_by_the_time_th
     assert not Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=str(tmp_path / 'none')))
 
 
+def test_an_application_without_workers_is_as_old_as_its_master(tmp_path, monkeypatch):
+    ages, (path, code) = {70: 100}, [tmp_path / name for name in ('a.ini', 'a.py')]
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
+    monkeypatch.setattr(_processes, 'age', ages.get)
+    # it ends between two looks
+    monkeypatch.setattr(_processes, 'life', lambda pid: (70, 5, 0))
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (None, None)
+    host.configurations.options = lambda filename: {}
+    situation = Situation('a', '.ini', b'', pid=70, path=str(path), mtime=0, credentials=(5, [60]))
+    for one, age in (path, 200), (code, 150):
+        one.write_text(u'')
+        os.utime(str(one), (time.time() - age,) * 2)
+    assert not host.is_stale(situation, [str(code)])
+    os.utime(str(code), (time.time() - 50,) * 2)
+    assert host.is_stale(situation, [str(code)])
+    ages.clear()
+    assert host.is_stale(situation) and host._loaded(situation) == []
+    assert host.is_stale(Situation('a', '.ini', b'', path=str(path), mtime=0))
+
+
 def test_workers_that_a_master_makes_anew_make_nothing_that_it_has_loaded_newer(tmp_path, monkeypatch):
     now, lives, ages = time.time(), {70: (70, 5, 0)}, {70: 100, 71: 10, 72: 20}
     monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))

@@ -121,6 +121,9 @@ def test_what_has_an_acl_in_the_runtime_directory_is_told_but_for_links(monkeypa
     having = [(str(tmp_path / 'run'), 'default')] + [(str(tmp_path / 'run' / name), 'access') for name in ('a.socket', 'c.socket')]
     monkeypatch.setattr(_host_info, 'has_acl', lambda path, kind='access': (path, kind) in having)
     assert _host_info.find_acls() == [str(tmp_path / 'run'), str(tmp_path / 'run' / 'a.socket')]
+    # its owner has let others to it
+    del having[0]
+    assert _host_info.find_acls() == []
 
 
 @pytest.mark.parametrize('uid, told', [(33, True), (0, False)])

@@ -59,6 +59,24 @@ def test_only_workers_count_as_workers(code, counts, ignored):
         signal.signal(signal.SIGTSTP, previous)
 
 
+def test_a_process_lives_as_long_as_one_of_its_threads():
+    code = (
+        'import ctypes, os, threading; thread = threading.Thread(target=os.read, args=(0, 1)); thread.start(); os.write(1, b"x"); '
+        'ctypes.CDLL(None).pthread_exit(None)'
+    )
+    running = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert running.stdout.read(1) == b'x'
+        while _processes.state(running.pid) != b'Z':
+            pass
+        assert _processes.process(running.pid)[0] == os.getpid()
+    finally:
+        running.kill()
+    while _processes.process(running.pid):
+        pass
+    running.communicate()
+
+
 def test_who_is_gone_is_signalled_in_vain(child):
     running, dummy = child
     _processes.kill(running.pid, signal.SIGKILL)
