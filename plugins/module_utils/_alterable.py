@@ -10,7 +10,9 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import glob
 import os
+import re
 import stat
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes
@@ -74,6 +76,19 @@ def alterable(path):
     file = os.stat(path)
     who = open_by(stat.S_IMODE(file.st_mode), file.st_uid, file.st_gid, path)
     return (path, who) if who else None
+
+
+def ways(path):
+    """A path, and where it may be a pattern, all directories in which the names stand for which it has wildcards."""
+    parts = path.split('/')
+    wild = [index for index, part in enumerate(parts) if re.search('[*?[]', part)]
+    found = [glob.glob('/'.join(parts[:index])) for index in wild[1:]]
+    return sum(found, [path, '/'.join(parts[: wild[0]]) or '/']) if wild else [path]
+
+
+def alterable_ways(path):
+    """Those of ways() by which others than root may change what is read at a path or pattern, each with what alterable() has found."""
+    return [(one, found) for one, found in [(one, alterable(one)) for one in ways(path)] if found]
 
 
 def open_by(mode, uid, gid, path=None):

@@ -15,40 +15,18 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
-import glob
 import grp
 import os
 import pwd
-import re
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _alterable, _files
-from ansible_collections.uwsgi.emperor.plugins.module_utils._commands import Command
+from ansible_collections.uwsgi.emperor.plugins.module_utils._exposure import find_exposed
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import RUN_DIR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import complaints
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import TIMED_OUT, read, run_all
-from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import (
-    AS_ROOT,
-    AT_EXIT,
-    BEFORE_BIND,
-    DIRECTORIES,
-    KEEPS_ROOT,
-    LOGGERS,
-    OPENS,
-    PLUGINS,
-    PLACEHOLDER,
-    READS_AS_ROOT,
-    READS_IN_CHDIR,
-    REMOVES,
-    RUNS_AS_ROOT,
-    SPOOLERS,
-    UNKNOWN,
-    Access,
-    Unclear,
-    paths_of,
-    scan,
-)
+from ansible_collections.uwsgi.emperor.plugins.module_utils._scan import OPENS, PLUGINS, PLACEHOLDER, READS_AS_ROOT, Access, Unclear, scan
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
-from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, is_true, lacks_mapping, split_extension
+from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import is_set, lacks_mapping, split_extension
 
 PYTHON_OPTIONS = ('wsgi-file', 'file', 'module', 'wsgi', 'paste', 'ini-paste')
 APPLICATION_OPTIONS = PYTHON_OPTIONS + ('mount', 'rack', 'psgi')
@@ -141,7 +119,7 @@ class Staging(Access):
 
     def alterable(self, path):
         try:
-            return any(map(_alterable.alterable, _ways(to_native(path.encode('latin-1')))))
+            return bool(_alterable.alterable_ways(to_native(path.encode('latin-1'))))
         except OSError:
             # it goes at this moment
             return True
@@ -215,27 +193,6 @@ def unfit(filename, options):
         for option, path in sorted(options.items())
         if option in ('master-fifo', 'stats', 'stats-server') and os.path.dirname(os.path.normpath(path)) == RUN_DIR
     ]
-
-
-def _tell(result, own, what, found, remedy):
-    """Adds to one of two lists a sentence on what is in reach of others, as open_above() and alterable() have found."""
-    # of RUN_DIR it is said once
-    if found and found[0] != RUN_DIR:
-        sentence = '%s, and %s is not for root alone: %s. Whoever can write there becomes root. %s' % (what, found[0], found[1], remedy)
-        if sentence not in result[not own]:
-            result[not own].append(sentence)
-
-
-def _untold(value):
-    return 'it can not be told where %s is. Write its path without placeholders' % value.replace(UNKNOWN, '%(_)')
-
-
-def _ways(path):
-    """A path, and where it may be a pattern, all directories in which the names stand for which it has wildcards."""
-    parts = path.split('/')
-    wild = [index for index, part in enumerate(parts) if re.search('[*?[]', part)]
-    ways = [glob.glob('/'.join(parts[:index])) for index in wild[1:]]
-    return sum(ways, [path, '/'.join(parts[: wild[0]]) or '/']) if wild else [path]
 
 
 class Configurations(object):
@@ -319,104 +276,7 @@ class Configurations(object):
         """
         self.read([(filename, text)])
         dummy, options, dummy, opened, reads = self._readings[filename, text]
-        result = [], []
-        for path, own in reads:
-            if PLACEHOLDER.search(path):
-                result[not own].append('root reads its configuration from %s, and it can not be told which file that is. Write its path' % path)
-                continue
-            open_ways = [(one, found) for one, found in ((one, _alterable.alterable(one)) for one in _ways(path)) if found]
-            for one, found in open_ways[-1:]:
-                _tell(result, own, 'root reads its configuration from %s' % one, found, 'Keep it where root alone writes')
-        # which uWSGI enters while it is still root
-        directory = options.get('chdir') or options.get('force-cwd')
-        commands = [(Command(option, value, directory or self.files.enabled_dir), own) for option, value, own in opened if self._is_run(option, value)]
-        variables = list(env) + [value for option, value, dummy in opened if option == 'env'] + [one.variable for one, dummy in commands if one.variable]
-        for command, own in commands:
-            may = 'may still be' if command.option in AT_EXIT + LOGGERS else 'is still'
-            root = 'uWSGI %s root when it runs its %s' % (may, command.option)
-            if command.untold:
-                told = command.text.replace(UNKNOWN, '%(_)').strip()
-                result[not own].append('%s, and it can not be told what %s is. Write its path' % (root, told))
-                continue
-            open_to_others = command.runs and _alterable.alterable(command.directory)
-            _tell(result, own, '%s in %s' % (root, command.directory), open_to_others, 'Begin it with cd / &&')
-            look = _alterable.open_above if command.by_path else _alterable.alterable
-            # where all of the directory is open to others, so is each word that may be a file there
-            for path in command.paths(absolute=bool(open_to_others)):
-                _tell(result, own, '%s, %s' % (root, path), look(path), 'Keep it where root alone writes')
-            for variable in variables if command.runs and not command.clean else []:
-                said = 'root may run %s by its %s with %s in the environment' % (command.text.strip(), command.option, variable.partition('=')[0])
-                for path in command.led_to(variable):
-                    _tell(result, own, said, _alterable.alterable(path), 'Run it by /usr/bin/env -i')
-        # where uWSGI was not asked, the text tells
-        users = [options.get('uid')] if options else [value for option, value, dummy in opened if option == 'uid']
-        if not os.path.exists(self.binary) or all(user in (None, 'root', '0') for user in users):
-            # nothing is opened as root, or all is
-            return result
-        for option, value, own in opened:
-            if option in KEEPS_ROOT and is_true(value):
-                result[not own].append('uWSGI is still root when it loads the interpreter or the application, by its %s. Leave that out' % option)
-            if option in READS_AS_ROOT and PLACEHOLDER.search(value):
-                if option not in options or [one[0] for one in opened].count(option) > 1:
-                    result[not own].append('uWSGI is still root when it reads its %s for the application, and %s' % (option, _untold(value)))
-                # what a single one stands for, uWSGI has said
-                value = options.get(option, value)
-            paths = re.findall(r'(?:^|(?<=[,= ;]))/[^,; ]+', value) if option in READS_AS_ROOT else []
-            if option in READS_IN_CHDIR:
-                # after the name of a cache
-                paths = [os.path.join(directory or '/', value.partition(' ')[2] or value)]
-            for path in paths:
-                said = 'uWSGI is still root when it reads its %s, %s, for the application' % (option, path)
-                _tell(result, own, said, _alterable.alterable(path), 'Keep it where root alone writes')
-        for option, value, own in opened:
-            if option in SPOOLERS and value.startswith('/') and not PLACEHOLDER.search(value) and not os.path.isdir(value):
-                # core/spooler.c makes it while uWSGI reads the option
-                said = 'uWSGI is still root when it makes the directory of its %s, %s' % (option, value)
-                _tell(result, own, said, _alterable.open_above(value), 'Make it for the user')
-        for option, path in self._removed(opened, options, directory):
-            # whatever lies there may go; another file of that name, where the directory is replaced
-            found = _alterable.open_above(os.path.dirname(path))
-            if found and found[0] != RUN_DIR:
-                # of the name that the configuration gives, wherever that lies: not enough to refuse what many have
-                said = 'with vacuum uWSGI may still be root when it removes its %s, %s, and %s is not for root alone: %s. Leave vacuum out'
-                result[1].append(said % ((option, path) + found))
-        places = [one for one in opened if one[0] in OPENS]
-        for option, value in sorted(options.items()):
-            owners = [own for key, dummy, own in places if key == option]
-            if option in OPENS and (option, value) not in [one[:2] for one in places]:
-                # what placeholders stand for
-                places.append((option, value, any(owners)))
-        for option, value, own in places:
-            # where uWSGI was not asked there may be a chown-socket
-            if option not in AS_ROOT and options and not options.get('chown-socket'):
-                continue
-            said = 'uWSGI is still root when it opens its %s' % option
-            if not PLACEHOLDER.search(value):
-                keep = 'Keep it in ' + ('/var/log/uwsgi' if option.startswith('log') else RUN_DIR)
-                for path in paths_of(option, value, directory if option in BEFORE_BIND else options.get('force-cwd')):
-                    found = _alterable.open_above(path)
-                    if option in DIRECTORIES:
-                        path, keep = value, 'Keep it where root alone writes'
-                    _tell(result, own, '%s, %s' % (said, path), found, keep)
-            elif [one[0] for one in opened].count(option) > 1 and not (option.endswith('socket') and ':' in value):
-                # what a single one stands for, uWSGI has said
-                result[not own].append('%s, and %s' % (said, _untold(value)))
-        return result
-
-    @staticmethod
-    def _removed(opened, options, directory):
-        """(option, path) of what uWSGI removes when it exits, as root where it exits before it has dropped root."""
-        if not any(option == 'vacuum' and is_true(value) for option, value, dummy in opened):
-            return
-        for option, value, dummy in opened:
-            if option in REMOVES:
-                for path in paths_of(option, options.get(option, '') if PLACEHOLDER.search(value) else value, directory):
-                    yield option, path
-
-    @staticmethod
-    def _is_run(option, value):
-        """Whether root may run, load or change something by an option."""
-        return option in RUNS_AS_ROOT or option in LOGGERS and 'pipe:' in value
+        return find_exposed(options, opened, reads, env, self.files.enabled_dir, os.path.exists(self.binary))
 
     def read(self, files, strict=True):
         """Has uWSGI read files, which are pairs of a name and the text that it would get, or None; those that it has not read yet.

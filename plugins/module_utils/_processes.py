@@ -101,8 +101,12 @@ def _session(pid):
 
 
 def _ignores(pid, number):
-    masks = [line.split()[1] for line in (read('/proc/%d/status' % pid) or b'').splitlines() if line.startswith(b'SigIgn:')]
-    return any(int(mask, 16) >> number - 1 & 1 for mask in masks)
+    return bool(int(_status(pid).get(b'SigIgn', b'0'), 16) >> number - 1 & 1)
+
+
+def _status(pid):
+    """What the kernel says of a process for people, line by line, {} where there is none."""
+    return dict(line.split(b':', 1) for line in (read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
 
 
 def family(pid):
@@ -141,18 +145,24 @@ def life(pid):
 
     A reload keeps the process, and counts in its environment (core/init.c, uwsgi_setup_reload()); -1 where root may not read that, as in a container.
     """
-    found, environment = process(pid), read('/proc/%d/environ' % pid)
+    found, environment = process(pid), _environment(pid)
     if not found or environment is None:
         return found and (pid, found[1], -1)
     # the process may have any number of digits there, which Python refuses, or takes minutes for
-    counts = [entry[14:] for entry in environment.split(b'\0') if re.match(b'UWSGI_RELOADS=[0-9]{1,9}$', entry)]
+    counts = [entry[14:] for entry in environment if re.match(b'UWSGI_RELOADS=[0-9]{1,9}$', entry)]
     return pid, found[1], int(counts[0]) + 1 if counts else 0
 
 
 def started_in(pid):
     """The directory in which the shell was that became a process, as that says; the process may have gone elsewhere since."""
-    found = [entry[4:] for entry in (read('/proc/%d/environ' % pid) or b'').split(b'\0') if entry.startswith(b'PWD=')]
+    found = [entry[4:] for entry in _environment(pid) or [] if entry.startswith(b'PWD=')]
     return to_native(found[0]) if found else '.'
+
+
+def _environment(pid):
+    """The environment that a process was started with, or what it has written there since, NAME=VALUE each; None where it can't be read."""
+    data = read('/proc/%d/environ' % pid)
+    return None if data is None else data.split(b'\0')
 
 
 def owner(pid):
@@ -165,7 +175,7 @@ def owner(pid):
 
 def credentials(pid):
     """(user ID, group IDs, its own first) of a process, None for a dead one. One that runs a setuid program is who has started that."""
-    found = dict(line.split(b':', 1) for line in (read('/proc/%d/status' % pid) or b'').splitlines() if b':' in line)
+    found = _status(pid)
     if b'Uid' not in found:
         return None
     # the first of each four is the real one

@@ -413,8 +413,9 @@ class _Scanner(object):
             pairs = {'.json': json_pairs, '.yaml': yaml_pairs, '.xml': xml_pairs}[kind](substituted)
         except ValueError as error:
             here.line, word = find_word(substituted, strict=str(error) != 'broken')
-            # Of these nobody knows more than that they are there; what uWSGI opens it tells itself, if it is asked.
-            self.opened.extend((here.shown, key, UNKNOWN) for key in judged_words(substituted, kind) if word or key not in OPENS | REMOVES)
+            # Of these nobody knows more than that they are there; what uWSGI opens or removes it tells itself, if it is asked.
+            told = frozenset() if word else OPENS | REMOVES
+            self.opened.extend((here.shown, key, UNKNOWN) for key in judged_words(substituted, kind) if key not in told)
             if word:
                 self.found(here, word, True, UNTOLD)
                 raise Unclear()
@@ -604,26 +605,23 @@ class _Scanner(object):
 def paths_of(option, value, directory=None):
     """The paths in the value of one of OPENS, joined to the directory in which they are opened, but for those that are not absolute then."""
     if option in LOGGERS:
-        found = re.match('(?:[\\w-]+ )?file:(.*)', value)
-        if found and '=' in found.group(1):
+        named = re.findall('^(?:[\\w-]+ )?file:(.*)', value)
+        if named and '=' in named[0]:
             # plugins/logfile/logfile.c
-            named = re.findall('(?:^|,)(?:logfile|backupname)=([^,]*)', found.group(1))
-            return [path for path in [posixpath.join(directory or '', one) for one in named] if path.startswith('/')]
+            named = re.findall('(?:^|,)(?:logfile|backupname)=([^,]*)', named[0])
     elif option in DIRECTORIES:
-        found = re.match('(/[^ *]*)', value)
-        return [found.group(1) + '/new'] if found else []
+        named = [one + '/new' for one in re.findall('^(/[^ *]*)', value)]
     elif option == 'file-write':
-        found = re.match('([^=]*)', value)
+        named = re.findall('^([^=]*)', value)
     elif option == 'sharedarea':
-        found = re.search('(?:^|,)file=([^,]*)', value)
+        named = re.findall('(?:^|,)file=([^,]*)', value)[:1]
     elif option == 'cache2':
-        found = re.search('(?:^|,)store=([^,]*)', value)
+        named = re.findall('(?:^|,)store=([^,]*)', value)[:1]
     elif option in SOCKETS or option.endswith('shared-socket'):
-        found = re.match('(/[^,]*|[^,:@]+(?=,|$))', value)
+        named = re.findall('^(/[^,]*|[^,:@]+(?=,|$))', value)
     else:
-        found = re.match('(/.*|[^:@]*$)', value)
-    path = found and posixpath.join(directory or '', found.group(1))
-    return [path] if path and path.startswith('/') else []
+        named = re.findall('^(/.*|[^:@]*$)', value)
+    return [path for path in [posixpath.join(directory or '', one) for one in named] if path.startswith('/')]
 
 
 def matching(text):
@@ -814,8 +812,7 @@ def judged_words(text, kind):
         text = re.sub(u'(?m)(^|\\s)#.*', u'', text)
     # YAML may name a key before by ? or &
     places = u'(?:(?<=<)|(?<=:))%s(?=[\\s/>])' if kind == '.xml' else u'%s(?=["\']?\\s*:)|[?&](?:\\w+\\s)?\\s*["\']?%s'
-    found = re.findall(places.replace(u'%s', _any_of(JUDGED.difference(PLUGINS))), text)
-    words = set(word for one in found for word in (one if isinstance(one, tuple) else [one]) if word)
+    words = set(found.group(found.lastindex) for found in re.finditer(places.replace(u'%s', _any_of(JUDGED.difference(PLUGINS))), text))
     plugins = re.findall(u'%s["\']?\\s*[:>]?\\s*["\']?([^"\'<\n]*)' % _any_of(PLUGINS), text)
     return sorted(words | set(key for key, value in plugins if not re.match(u'[\\w, ]+$', value)))
 

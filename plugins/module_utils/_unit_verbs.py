@@ -81,19 +81,17 @@ class Told(object):
             raise CutOff()
 
 
-def asked_for(name, otherwise=None):
-    """The state that systemd's job for a unit stands for; None for a vassal that stops with its Emperor, `otherwise` without such a job."""
-    return find_job(name, otherwise)[0]
-
-
 def find_job(name, otherwise=None):
-    """(the state that asked_for() returns, what tells the job that it stands for from others, '' for a job that cuts nothing off)."""
+    """(state, job): what systemd's job for a unit stands for, and what tells that job from others, '' for one that cuts nothing off.
+
+    The state is None for a vassal that stops with its Emperor, `otherwise` without such a job.
+    """
     waiting = _units.jobs()
-    number, own = waiting.get(unit_of(name), (None, None))
+    number, own = _units.job_of(unit_of(name), waiting)
     if own in ('restart', 'try-restart'):
         return 'restarted', '%s %s' % (number, own)
-    ends = _units.emperor_ends(waiting)
-    if own == 'stop' and not (ends and (_units.stops_all(waiting) or _units.is_forgotten(name))):
+    ends = _units.emperors_end(waiting)
+    if own == 'stop' and (not ends or ends == 'restart' and not _units.is_forgotten(name)):
         return 'disabled', '%s %s' % (number, own)
     # a vassal that stops with its Emperor is enabled when that starts again
     return None if ends else otherwise, ''
@@ -106,7 +104,7 @@ def watched_over():
 
 def call_off(name):
     """Makes systemctl stop and systemctl restart fail, and no start follow: systemd takes no notice of an ExecStop that does."""
-    number, dummy = _units.jobs().get(unit_of(name), (None, None))
+    number, dummy = _units.job_of(unit_of(name), _units.jobs())
     if number:
         _units.run_command(['systemctl', 'cancel', number])
 
@@ -118,9 +116,9 @@ def asked_again(name, sleep=time.sleep):
     """
     end = _processes.monotonic() + LINGER
     while _processes.monotonic() < end:
-        number, kind = _units.jobs().get(unit_of(name), (None, None))
+        number, kind = _units.job_of(unit_of(name), _units.jobs())
         if kind in ('stop', 'restart', 'try-restart'):
-            return asked_for(name)
+            return find_job(name)[0]
         if kind not in (None, 'start'):
             # a reload comes to nothing
             _units.run_command(['systemctl', 'cancel', number])

@@ -91,12 +91,10 @@ def ask(name):
 def asked(name, last=True):
     """Whether the watcher has asked for what a unit does, a moment ago. Answered once, to the `last` caller who asks."""
     path = '%s/%s%s' % (MARKS, unit_of(name), ASKED)
-    if not os.path.exists(path):
-        return False
-    age = time.time() - os.stat(path).st_mtime
+    holds = _is_recent(path, ASKED_FOR)
     if last:
-        os.unlink(path)
-    return age < ASKED_FOR
+        _files.remove(path)
+    return holds
 
 
 def switch_off(name):
@@ -146,20 +144,28 @@ def jobs():
     return dict((words[1], (words[0], words[2])) for words in lines if len(words) > 2)
 
 
-def emperor_ends(waiting):
-    """Whether the Emperor is to stop or to restart, by the jobs that wait or run."""
-    return waiting.get('uwsgi.service', (None, None))[1] in ('stop', 'restart') or 'shutdown.target' in waiting
+def job_of(unit, waiting):
+    """(number, type) of the job for a unit among those of jobs(), each None where there is none."""
+    return waiting.get(unit, (None, None))
 
 
-def stops_all(waiting):
-    """Whether all units of vassals stop: with an Emperor that is not to restart, by systemctl stop, rescue or poweroff."""
-    return 'shutdown.target' in waiting or waiting.get('uwsgi.service', (None, None))[1] != 'restart'
+def emperors_end(waiting):
+    """How the Emperor is to end, by the jobs that wait or run: 'restart', 'stop', with which all units of vassals stop, or None."""
+    kind = 'stop' if 'shutdown.target' in waiting else job_of('uwsgi.service', waiting)[1]
+    return kind if kind in ('restart', 'stop') else None
 
 
 def is_forgotten(name):
     """Whether forget() was told of a vassal, or the watcher has all units stopped, a moment ago."""
-    path = '%s/%s' % (FORGOTTEN, unit_of(name))
-    return os.path.exists(path) and time.time() - os.stat(path).st_mtime < FORGOTTEN_FOR
+    return _is_recent('%s/%s' % (FORGOTTEN, unit_of(name)), FORGOTTEN_FOR)
+
+
+def _is_recent(path, seconds):
+    """Whether there is a note that was made so many seconds ago at most."""
+    try:
+        return time.time() - os.stat(path).st_mtime < seconds
+    except OSError:
+        return False
 
 
 def entries(directory):

@@ -216,8 +216,11 @@ class Watcher(object):
 
     def end(self):
         """Without the Emperor no vassal runs, and without a watcher nobody tells systemd whether one does."""
+        names = sorted(name for name, state in self.states().items() if state == 'active')
+        # as late as can be: what somebody stops from here on is taken for a part of this
         waiting = _units.jobs()
-        if waiting.get(_units.WATCHER, (None, None))[1] == 'restart' and not _units.emperor_ends(waiting) and _processes.process(self.host.supervisor.pid or 0):
+        ends = _units.emperors_end(waiting)
+        if _units.job_of(_units.WATCHER, waiting)[1] == 'restart' and not ends and _processes.process(self.host.supervisor.pid or 0):
             # the next one finds them as they are; a unit that is not active can not be asked to stop meanwhile
             return
         # systemd removes them, too, with the Emperor's runtime directory
@@ -225,10 +228,8 @@ class Watcher(object):
         import shutil  # pylint: disable=import-outside-toplevel
 
         shutil.rmtree(_units.MARKS, ignore_errors=True)
-        names = sorted(name for name, state in self.states().items() if state == 'active')
-        waiting = _units.jobs()
         for name in names:
-            if waiting.get(unit_of(name), (None, None))[1] == 'stop' and not _units.stops_all(waiting):
+            if ends == 'restart' and _units.job_of(unit_of(name), waiting)[1] == 'stop':
                 # Somebody's own wish, which waits for this watcher to end. The unit asks its vassal if there is no note, and finds by its mark that
                 # the wish is no other watcher's.
                 _units.mark(name, True)

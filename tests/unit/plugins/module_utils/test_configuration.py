@@ -214,11 +214,11 @@ def test_the_names_of_files_are_read_where_others_make_them(exposing, tmp_path):
     assert exposing(lines % '/var/nowhere/*') == [[], []]
     for name in 'one', 'two':
         (tmp_path / name).mkdir()
-    assert _configuration._ways('%s/[ot]*/x/?' % tmp_path)[1:] == [str(tmp_path)]
+    assert _alterable.ways('%s/[ot]*/x/?' % tmp_path)[1:] == [str(tmp_path)]
     (tmp_path / 'one' / 'x').mkdir()
-    assert sorted(_configuration._ways('%s/[ot]*/x/?' % tmp_path)[1:]) == [str(tmp_path), '%s/one/x' % tmp_path]
-    assert sorted(_configuration._ways('%s/[ot]*/*' % tmp_path)[1:]) == [str(tmp_path), '%s/one' % tmp_path, '%s/two' % tmp_path]
-    assert _configuration._ways('/*') == ['/*', '/'] and _configuration._ways('/a/b') == ['/a/b']
+    assert sorted(_alterable.ways('%s/[ot]*/x/?' % tmp_path)[1:]) == [str(tmp_path), '%s/one/x' % tmp_path]
+    assert sorted(_alterable.ways('%s/[ot]*/*' % tmp_path)[1:]) == [str(tmp_path), '%s/one' % tmp_path, '%s/two' % tmp_path]
+    assert _alterable.ways('/*') == ['/*', '/'] and _alterable.ways('/a/b') == ['/a/b']
 
 
 @pytest.mark.parametrize('line', ['envdir = %(place)/env', 'mime-file = $(HOME)/types', 'https = :443,%(place)/cert,/var/key', 'envdir = @(/etc/where)'])

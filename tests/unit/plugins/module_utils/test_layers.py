@@ -19,8 +19,8 @@ PACKAGE = 'ansible_collections.uwsgi.emperor.plugins.module_utils'
 # The ground floor first: a file imports only what stands above it here.
 LAYERS = [
     '_text', '_vassal', '_acceptance', '_agreement', '_access', '_scan', '_commands', '_migration', '_environment', '_log', '_sockets', '_processes',
-    '_alterable', '_files', '_configuration', '_wanted', '_supervisor', '_emperor', '_systemd', '_daemons', '_host', '_describe', '_host_info', '_job',
-    '_execute', '_units', '_watcher', '_hand_over', '_unit_verbs',
+    '_alterable', '_files', '_exposure', '_configuration', '_wanted', '_supervisor', '_emperor', '_systemd', '_daemons', '_host', '_describe',
+    '_host_info', '_job', '_execute', '_units', '_watcher', '_hand_over', '_unit_verbs',
 ]  # fmt: skip
 # In lines.
 LONG = 300
