@@ -211,9 +211,13 @@ def test_who_is_no_worker_is_neither_waited_for_nor_counted_nor_killed(sites):
         for wish in dict(state='reloaded'), dict(config=dict(config, **{'max-requests': 1000})):
             for key, result in drive(dict(wish, name='crew', timeout=30)).items():
                 assert 'reload' in result['vassals'][0]['actions'] and 'kill' not in result['vassals'][0]['actions'], '%s: %s' % (key, result)
-            for key, result in ad_hoc('uwsgi_vassal_info', dict(name='crew')).items():
-                vassal = result['vassals'][0]
-                assert (vassal['workers'], vassal['stale'], vassal['accepting']) == (2, False, True), '%s: %s' % (key, result)
+            # what the master has just forked counts until it has closed a million descriptors and has become the command of cron
+            for dummy in range(20):
+                found = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='crew')).items())
+                if all(vassal['workers'] == 2 for vassal in found.values()):
+                    break
+            for key, vassal in found.items():
+                assert (vassal['workers'], vassal['stale'], vassal['accepting']) == (2, False, True), '%s: %s' % (key, vassal)
             assert everywhere(DAEMON % 0) == before
         # systemd's own stop waits for all of them
         for state in () if BY_SYSTEMD else ('restarted', 'disabled'):

@@ -55,6 +55,16 @@ ATTEMPT = 0.05
 SILENCE = 1.0
 
 
+def entries(directory):
+    """The names in a directory, [] where there is none: systemd removes its own ones at any moment."""
+    try:
+        return os.listdir(directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise
+        return []
+
+
 def usual_socket(filename):
     """The path at which nginx finds a vassal."""
     return '%s/%s.socket' % (RUN_DIR, split_extension(filename)[0])
@@ -112,16 +122,21 @@ def find_texts(start, without=()):
 
 
 def remove(path):
-    """Removes a file, or whatever else is there by its name; nothing is followed."""
+    """Removes a file, or whatever else is there by its name; nothing is followed, and what somebody else removes meanwhile is no error."""
     try:
         os.unlink(path)
     except OSError as error:
-        if error.errno == errno.ENOENT:
+        found = None if error.errno == errno.ENOENT else _look(path)
+        if found is None:
             return
-        found = _look(path)
-        if found is None or not stat.S_ISDIR(found.st_mode):
+        if not stat.S_ISDIR(found.st_mode):
             raise
-        _remove_tree(path)
+        try:
+            _remove_tree(path)
+        except OSError as late:
+            # systemd removes an application's own directory when that has stopped
+            if late.errno != errno.ENOENT:
+                raise
 
 
 def _remove_tree(path):
@@ -253,10 +268,10 @@ class Files(object):
     def names(directory, there=os.path.lexists):
         """The file names, by name, of the vassals in a directory for whose paths there() is true."""
         try:
-            entries = [to_native(entry) for entry in os.listdir(directory)]
+            found = [to_native(entry) for entry in os.listdir(directory)]
         except OSError:
             return {}
-        return dict((to_text(split_extension(entry)[0]), entry) for entry in entries if split_extension(entry) and there('%s/%s' % (directory, entry)))
+        return dict((to_text(split_extension(entry)[0]), entry) for entry in found if split_extension(entry) and there('%s/%s' % (directory, entry)))
 
     def known(self):
         """The file names, by name, of all vassals that have a file or a link."""
@@ -356,7 +371,7 @@ class Files(object):
         if (
             _is_anothers(found, uid)
             or has_acl(path, 'default')
-            or any(one and _is_anothers(one, uid) for one in [_look('%s/%s' % (path, to_native(entry))) for entry in os.listdir(path)])
+            or any(one and _is_anothers(one, uid) for one in [_look('%s/%s' % (path, to_native(entry))) for entry in entries(path)])
         ):
             remove(path)
 
@@ -431,7 +446,7 @@ class Files(object):
                 # nobody whose directory it is keeps a run from its work by what is there
                 pass
         for directory in directories:
-            for entry in os.listdir(directory) if os.path.isdir(directory) else []:
+            for entry in entries(directory):
                 found = re.match(r'\.(.+?)(\.\w+)?(%s|%s)\Z' % (re.escape(NEW), re.escape(LINK)), to_native(entry))
                 if found and (split_extension(found.group(1)) or split_extension(found.group(1) + (found.group(2) or ''))):
                     remove('%s/%s' % (directory, to_native(entry)))
@@ -500,7 +515,12 @@ def _make_dir(path, mode):
     if not os.path.isdir(path):
         if not os.path.isdir(os.path.dirname(path)):
             _make_dir(os.path.dirname(path), mode)
-        os.mkdir(path)
+        try:
+            os.mkdir(path)
+        except OSError as error:
+            # another run may make the directory at the same time
+            if error.errno != errno.EEXIST:
+                raise
         os.chmod(path, mode)
 
 

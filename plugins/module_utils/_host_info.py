@@ -20,7 +20,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import has_acl
 from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons
 from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import describe_all
-from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, find_texts
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, entries, find_texts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SYSTEMCTL, find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import DEBIAN_EMPEROR, OTHERS, blocks, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR, supervises
@@ -84,7 +84,7 @@ def find_leftovers():
     """
 
     def look(directory, odd):
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and not os.path.islink(directory) else []:
+        for name in [] if os.path.islink(directory) else sorted(entries(directory)):
             path = '%s/%s' % (directory, name)
             try:
                 found = os.lstat(path)
@@ -111,7 +111,7 @@ def find_acls():
     The directory of the logs counts as long as it is another's: one that root's has, root has given it.
     """
     paths = [LOGS] if os.path.isdir(LOGS) and _owner(LOGS) != 0 else []
-    paths += [RUN_DIR] + ['%s/%s' % (RUN_DIR, name) for name in sorted(os.listdir(RUN_DIR) if os.path.isdir(RUN_DIR) else [])]
+    paths += [RUN_DIR] + ['%s/%s' % (RUN_DIR, name) for name in sorted(entries(RUN_DIR))]
     found = [path for path in paths if not os.path.islink(path) and (has_acl(path) or has_acl(path, 'default'))]
     return found if any(map(os.path.isdir, found)) else []
 
@@ -132,8 +132,7 @@ def describe_file(path, checksum):
 
 def find_plugins():
     """The names of the plugins that uWSGI finds."""
-    entries = os.listdir(PLUGINS) if os.path.isdir(PLUGINS) else []
-    return sorted(entry[: -len('_plugin.so')] for entry in entries if entry.endswith('_plugin.so'))
+    return sorted(entry[: -len('_plugin.so')] for entry in entries(PLUGINS) if entry.endswith('_plugin.so'))
 
 
 def find_upstreams():

@@ -91,6 +91,7 @@ def workers(pid):
 
     Its other children are none: a daemon or a command of cron has a session of its own (core/daemons.c, core/utils.c), and a mule, a spooler or a
     gateway ignores SIGTSTP (core/mule.c, core/spooler.c, core/gateway.c), by which a worker is woken. Everybody may see both.
+    A command counts for the instant between the master's fork and its own session: uWSGI closes all descriptors in between (core/utils.c).
     """
     session, ignores = _session(pid), _ignores(pid, signal.SIGTSTP)
     return [child for child in children(pid) if _session(child) == session and (ignores or not _ignores(child, signal.SIGTSTP))]

@@ -73,7 +73,7 @@ def supervises():
 
 def wanted():
     """The units that are enabled."""
-    return set(entry for entry in os.listdir(WANTS) if entry.startswith('uwsgi@')) if os.path.isdir(WANTS) else set()
+    return set(entry for entry in _files.entries(WANTS) if entry.startswith('uwsgi@'))
 
 
 def announce(supervisor, up, down):

@@ -256,9 +256,9 @@ def carry_out(name, state, watched, told, resumes=None):
             # a unit whose reload failed is still active, and is asked when it stops
             _units.mark(name, good)
         linked = name in host.files.enabled()
-        if linked != (unit_of(name) in _units.entries(_units.WANTS)):
+        if linked != (unit_of(name) in _files.entries(_units.WANTS)):
             _units.run_command(['systemctl', 'enable' if linked else 'disable', unit_of(name)])
-        if host.supervisor.pid and not linked and not watched and unit_of(name) not in _units.entries(_units.WANTS):
+        if host.supervisor.pid and not linked and not watched and unit_of(name) not in _files.entries(_units.WANTS):
             # a start that fails right after a stop stays failed: it is not what was enabled once, and is disabled now; a start by which the
             # watcher asks is no failure once its vassal is disabled
             _units.switch_off(name)

@@ -104,7 +104,7 @@ def switch_off(name):
 
 def switched_off():
     """The names of which switch_off() was told since the last call."""
-    found = [entry for entry in entries(MARKS) if entry.endswith(OFF)]
+    found = [entry for entry in _files.entries(MARKS) if entry.endswith(OFF)]
     for entry in found:
         _files.remove('%s/%s' % (MARKS, entry))
     return set(name_of(entry[: -len(OFF)]) for entry in found)
@@ -166,7 +166,3 @@ def _is_recent(path, seconds):
         return time.time() - os.stat(path).st_mtime < seconds
     except OSError:
         return False
-
-
-def entries(directory):
-    return os.listdir(directory) if os.path.isdir(directory) else []

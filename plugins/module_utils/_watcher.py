@@ -111,7 +111,7 @@ class Watcher(object):
         for name in off:
             self.agreed.pop(name, None)
         linked, up, down, crashing = self.look()
-        enabled = set(name_of(unit) for unit in _units.entries(_units.WANTS))
+        enabled = set(name_of(unit) for unit in _files.entries(_units.WANTS))
         links = dict((name, self._links(name)) for name in linked | enabled)
         found = linked, enabled, up, down, crashing, links
         if found == self._settled and self._ticks % ASK_EVERY and not off:
@@ -161,7 +161,7 @@ class Watcher(object):
         """The names of the units that are masked."""
         found = set()
         for directory in MASKS:
-            entries = [entry for entry in _units.entries(directory) if entry.startswith('uwsgi@') and entry.endswith('.service')]
+            entries = [entry for entry in _files.entries(directory) if entry.startswith('uwsgi@') and entry.endswith('.service')]
             found.update(name_of(entry) for entry in entries if os.path.realpath('%s/%s' % (directory, entry)) == os.devnull)
         for name in sorted(found - self._masked):
             _units.say('%s is masked: systemd learns nothing of it, and %s runs as its link says' % (unit_of(name), to_native(name)))

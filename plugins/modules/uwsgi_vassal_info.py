@@ -117,7 +117,9 @@ vassals:
       type: int
       returned: always
     workers:
-      description: The number of processes under its master.
+      description:
+        - The number of its workers. Daemons, commands of cron, mules, spoolers and gateways are none.
+        - A command of cron or a daemon counts for the instant between its master's fork and its own session.
       type: int
       returned: always
     requests:

@@ -237,6 +237,43 @@ def test_a_directory_in_the_runtime_directory_is_out_of_the_way_whoever_keeps_wr
     assert not own.parent.exists() and len(left) == 1 and stat.S_IMODE((tmp_path / 'state').stat().st_mode) == 0o700
 
 
+@pytest.mark.parametrize('call', ['open', 'rename', 'lstat'])
+@pytest.mark.parametrize('where', ['run/app/a', 'elsewhere/a'])
+def test_a_directory_that_systemd_removes_at_the_same_time_is_removed(files, tmp_path, monkeypatch, where, call):
+    monkeypatch.setattr(_files, 'RUN_DIR', str(tmp_path / 'run'))
+    (tmp_path / where).mkdir(parents=True)
+    does = getattr(os, call)
+
+    def late(path, *args, **kwargs):
+        if str(path) == str(tmp_path / where) and os.path.exists(path):
+            os.rmdir(path)
+        return does(path, *args, **kwargs)
+
+    monkeypatch.setattr(_files.os, call, late)
+    _files.remove(str(tmp_path / where))
+    assert not (tmp_path / where).exists()
+
+
+def test_what_another_run_removes_or_makes_at_the_same_time_is_no_error(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(_files, 'OWN_DIRS', str(tmp_path / 'app'))
+    (tmp_path / 'app' / 'a').mkdir(parents=True)
+    lists, makes = os.listdir, os.mkdir
+
+    def list_late(path):
+        os.rmdir(path)
+        return lists(path)
+
+    def make_late(path, *args):
+        makes(path, *args)
+        return makes(path, *args)
+
+    monkeypatch.setattr(_files.os, 'listdir', list_late)
+    files.clear_own_dir('a.ini', os.geteuid())
+    monkeypatch.setattr(_files.os, 'mkdir', make_late)
+    _files.touch(str(tmp_path / 'new' / 'deep' / 'mark'))
+    assert not (tmp_path / 'app' / 'a').exists() and (tmp_path / 'new' / 'deep' / 'mark').exists()
+
+
 def test_the_removal_of_a_directory_takes_no_longer_than_it_may(removal, monkeypatch):
     monkeypatch.setattr(_files, 'REMOVAL', 0.1)
     assert 'longer than' in removal('exec sleep 60')

@@ -117,7 +117,7 @@ def test_a_run_of_the_module_that_takes_long_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(watcher, 'look', lambda: (set(['up']), set(['up']), set(), set()))
     monkeypatch.setattr(watcher, 'states', lambda: dict(states))
     monkeypatch.setattr(watcher, 'act', act)
-    monkeypatch.setattr(_units, 'entries', lambda directory: units)
+    monkeypatch.setattr(_watcher._files, 'entries', lambda directory: units)
     monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
     for dummy in range(_watcher.RISES_EVERY):
         watcher.tick()
@@ -310,7 +310,7 @@ def test_what_somebody_has_stopped_before_the_watcher_has_ended_asks_its_vassal(
     _units.mark('hello', True)
     _watcher.Watcher(FakeHost(busy=False)).end()
     assert sorted(os.listdir(_units.FORGOTTEN)) == ['uwsgi@hello.service'] + ['uwsgi@stone.service'] * all_stop
-    assert _units.entries(_units.MARKS) == ['uwsgi@stone.service'] * (not all_stop)
+    assert _watcher._files.entries(_units.MARKS) == ['uwsgi@stone.service'] * (not all_stop)
 
 
 def test_a_watcher_that_is_restarted_leaves_units_and_marks_as_they_are(monkeypatch, tmp_path):
@@ -342,7 +342,7 @@ def test_a_start_that_somebody_waits_for_is_not_done_again(monkeypatch):
     monkeypatch.setattr(watcher, 'look', look)
     monkeypatch.setattr(watcher, 'states', lambda: dict(a=next(states)))
     monkeypatch.setattr(watcher, 'act', lambda acts: told.extend(acts) or (set(), set()))
-    monkeypatch.setattr(_units, 'entries', lambda directory: ['uwsgi@a.service'])
+    monkeypatch.setattr(_watcher._files, 'entries', lambda directory: ['uwsgi@a.service'])
     monkeypatch.setattr(_watcher, 'write_lines', lambda path, lines: None)
     for dummy in range(6):
         watcher.tick()
