@@ -634,6 +634,59 @@ def test_an_application_does_not_hide_its_master(attacked, guest):
     assert attacked.run('test -e /proc/%d' % master).rc != 0
 
 
+# Once it is told, a reload becomes a process that has no workers, takes no notice of any signal, and says that it is up.
+IDLE = """
+import os, signal, socket, sys, time
+if os.path.exists("/srv/games/idles") and sys.argv[0] != "/srv/games/idle.py":
+    for fd in range(3, 64):
+        try:
+            getattr(os, "set_inheritable", len)(fd, True)
+        except (OSError, TypeError):
+            pass
+    os.execv("%(python)s", ["uwsgi", "/srv/games/idle.py"])
+if sys.argv[0] == "/srv/games/idle.py":
+    for number in 1, 2, 3, 10, 12, 15, 44:
+        signal.signal(number, signal.SIG_IGN)
+    if "UWSGI_EMPEROR_FD" in os.environ:
+        os.write(int(os.environ["UWSGI_EMPEROR_FD"]), b"\\1\\5\\21")
+    if "NOTIFY_SOCKET" in os.environ:
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+        notify.send(b"READY=1")
+    while True:
+        time.sleep(60)
+"""
+
+
+def test_an_application_without_workers_keeps_the_role_from_nothing(attacked, guest):
+    for name in 'own', 'idle':
+        attacked.check('cat > /srv/games/%s.py << "END"\n%s\nEND' % (name, IDLE % dict(python=attacked.check('command -v %s' % conftest.INTERPRETER)) + ANSWER))
+    config = own(wsgi_file='/srv/games/own.py', workers='1')
+    for workers in '1', '2':
+        result = attacked.drive(name='own', config=dict(config, workers=workers))
+        assert not result['failed'] and result['changed'], result
+    master = result['vassals'][0]['after']['pid']
+    attacked.check('touch /srv/games/idles; kill -HUP %d' % master)
+    attacked.wait('pgrep -f /srv/games/idle.py')
+    attacked.wait('test -z "$(pgrep -P %d)"' % master)
+    found = conftest.ad_hoc('uwsgi_vassal_info', dict(name='own'), hosts=(HOST,))[HOST]['vassals'][0]
+    assert (found['running'], found['workers'], found['stale']) == (True, 0, None), found
+    site = dict(emperor_hosts=HOST, emperor_vassals=dict(late=dict(config=own())))
+    try:
+        conftest.playbook('uwsgi.emperor.site', site)
+        assert not attacked.drive(name='late', state='absent')['failed']
+        # with new defaults it does not come up, which is said when all else is done
+        site.update(emperor_defaults={'harakiri': 66}, __emperor_timeout=20)
+        conftest.playbook('uwsgi.emperor.site', site, fails='own: it did not come up')
+        found = conftest.ad_hoc('uwsgi_vassal_info', dict(name=['late', 'stone']), hosts=(HOST,))[HOST]['vassals']
+        assert [(one['accepting'], one['stale']) for one in found] == [(True, False)] * 2, found
+        attacked.check('grep late /etc/nginx/conf.d/uwsgi-vassals.conf')
+    finally:
+        attacked.run('kill -KILL %d; rm /srv/games/idles' % master)
+        attacked.drive(name=['late', 'own'], state='absent')
+        conftest.playbook('uwsgi.emperor.site', dict(emperor_hosts=HOST))
+
+
 # Has requests say what uWSGI says of an application that it could not load.
 CLIENT = """
 import os, socket, struct, time

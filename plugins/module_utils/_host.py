@@ -165,14 +165,19 @@ class Host(object):
             return False
 
     def is_stale(self, situation, watch=()):
-        """Whether a vassal's file, the defaults or a path in `watch` is newer than what its processes run."""
+        """Whether a vassal's file, the defaults or a path in `watch` is newer than what its processes run, None where nobody can tell.
+
+        That is so without workers, after a reload that no run of ours has noted: a master keeps its process, and may do so as often as it likes.
+        """
         if situation.unfinished or self.changed_since_start(situation) and runs_as_another(situation, self.identity(situation.filename)):
             return True
-        # one that sleeps, or does not make its workers, is as old as its master
-        ages = [one for one in map(_processes.age, situation.workers or [situation.pid or 0]) if one is not None]
-        if not ages:
+        if _processes.age(situation.pid or 0) is None:
             return True
-        started = min([time.time() - max(ages)] + self._loaded(situation))
+        ages = [one for one in map(_processes.age, situation.workers) if one is not None]
+        times = ([time.time() - max(ages)] if ages else []) + self._loaded(situation)
+        if not times:
+            return None
+        started = min(times)
         for path in [situation.path] + [value for dummy, value in self.supervisor.included()] + list(watch):
             try:
                 if os.stat(path).st_mtime > started:
@@ -182,11 +187,14 @@ class Host(object):
         return False
 
     def note_loaded(self, situation):
-        """Notes the age of the code and configuration of a vassal that has just come up: later its master makes other workers of what it has loaded."""
+        """Notes the age of the code and configuration of a vassal that has just come up: later its master makes other workers of what it has loaded.
+
+        One that sleeps has loaded them just now.
+        """
         life, ages = _processes.life(situation.pid), [one for one in map(_processes.age, situation.workers) if one is not None]
-        if life and ages and situation.credentials:
+        if life and situation.credentials:
             try:
-                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages))
+                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages or [0]))
             except (IOError, OSError):
                 # it has come up all the same, and its workers tell for as long as they live
                 pass
@@ -197,7 +205,7 @@ class Host(object):
         Workers that load it themselves are as old as that.
         """
         options = self.configurations.options(situation.filename)
-        if is_set(options, 'lazy-apps') or is_set(options, 'lazy'):
+        if situation.workers and (is_set(options, 'lazy-apps') or is_set(options, 'lazy')):
             return []
         life = _processes.life(situation.pid)
         noted, dummy, seconds = self.files.loaded(situation.filename)

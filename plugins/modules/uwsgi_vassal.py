@@ -127,7 +127,7 @@ options:
   only_if_stale:
     description:
       - With V(reloaded) and V(restarted), do nothing unless the application's file, the defaults or a path in O(watch) is
-        newer than what runs.
+        newer than what runs, or nobody can tell, as RV(uwsgi.emperor.uwsgi_vassal_info#module:vassals[].stale) says.
     type: bool
     default: false
   watch:

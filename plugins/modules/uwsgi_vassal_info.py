@@ -136,7 +136,9 @@ vassals:
       returned: always
       sample: '2026-01-31T12:00:00Z'
     stale:
-      description: Whether its file or the defaults are newer than what runs, V(none) when none runs.
+      description:
+        - Whether its file or the defaults are newer than what runs, V(none) when none runs.
+        - V(none) also where nobody can tell, which is without workers after a reload that M(uwsgi.emperor.uwsgi_vassal) did not do.
       type: bool
       returned: always
     failures:

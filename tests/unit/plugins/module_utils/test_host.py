@@ -257,6 +257,29 @@ def test_an_application_without_workers_is_as_old_as_its_master(tmp_path, monkey
     assert host.is_stale(Situation('a', '.ini', b'', path=str(path), mtime=0))
 
 
+@pytest.mark.parametrize('options', [{}, {'lazy-apps': 'true'}], ids=['', 'lazy'])
+@pytest.mark.parametrize('reloads', [1, -1])
+def test_of_an_application_without_workers_that_somebody_reloaded_nobody_can_tell(tmp_path, monkeypatch, reloads, options):
+    path, lives = tmp_path / 'a.ini', {70: (70, 5, reloads)}
+    monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
+    monkeypatch.setattr(_processes, 'age', {70: 100}.get)
+    monkeypatch.setattr(_processes, 'life', lives.get)
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (None, None)
+    host.configurations.options = lambda filename: options
+    situation = Situation('a', '.ini', b'', pid=70, path=str(path), mtime=0, credentials=(5, [60]))
+    path.write_text(u'')
+    assert host.is_stale(situation) is None
+    # what the module has reloaded, which nothing but its note tells
+    host.note_loaded(situation)
+    os.utime(str(path), (time.time() - 50,) * 2)
+    assert host.is_stale(situation) is False
+    os.utime(str(path), (time.time() + 50,) * 2)
+    assert host.is_stale(situation) is True
+    lives[70] = (70, 5, 2)
+    assert host.is_stale(situation) is None
+
+
 def test_workers_that_a_master_makes_anew_make_nothing_that_it_has_loaded_newer(tmp_path, monkeypatch):
     now, lives, ages = time.time(), {70: (70, 5, 0)}, {70: 100, 71: 10, 72: 20}
     monkeypatch.setattr(_files, 'STATE_DIR', str(tmp_path / 'state'))
