@@ -554,6 +554,61 @@ def test_who_goes_on_to_listen_when_an_application_is_disabled_is_cut_off_and_to
         attacked.run('kill -KILL %s' % ' '.join(left))
 
 
+# Of a process that has ended and is traced its parent learns nothing: no supervisor hears of the end of this master.
+TRACED = """
+import ctypes, os, signal, socket, sys, time
+if sys.argv[0] != "/srv/games/traced.py":
+    for fd in range(3, 64):
+        try:
+            getattr(os, "set_inheritable", len)(fd, True)
+        except (OSError, TypeError):
+            pass
+    if os.getppid() != 1 or "NOTIFY_SOCKET" in os.environ:
+        os.execv("%s", ["uwsgi", "/srv/games/traced.py"])
+for number in 1, 2, 3, 10, 12, 15, 44:
+    signal.signal(number, signal.SIG_IGN)
+if "UWSGI_EMPEROR_FD" in os.environ:
+    os.write(int(os.environ["UWSGI_EMPEROR_FD"]), b"\\1\\5\\21")
+if "NOTIFY_SOCKET" in os.environ:
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+    notify.send(b"READY=1")
+libc, master = ctypes.CDLL(None), os.getpid()
+libc.prctl(0x59616d61, ctypes.c_ulong(2 ** 64 - 1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
+if os.fork() == 0:
+    libc.ptrace(0x4206, master, None, None)  # PTRACE_SEIZE
+    open("/srv/games/traces", "w").close()
+    time.sleep(600)
+    os._exit(0)
+while not os.path.exists("/srv/games/end"):
+    time.sleep(0.1)
+os._exit(0)
+"""
+
+
+def test_an_application_is_not_gone_as_long_as_its_supervisor_has_not_seen_its_end(attacked, guest):
+    python = attacked.check('command -v %s' % conftest.INTERPRETER)
+    for name in 'own', 'traced':
+        attacked.check('cat > /srv/games/%s.py << "END"\n%s\nEND' % (name, TRACED % python))
+    try:
+        attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'), wait=False)
+        attacked.wait('test -e /srv/games/traces')
+        attacked.check('touch /srv/games/end')
+        attacked.wait('pgrep -u games -r Z')
+        for dummy in range(2):
+            result = attacked.drive(name='own', state='disabled', timeout=6)
+            assert result['failed'] and 'own: after 6 s: processes of it still run' in result['msg'], result
+            if not conftest.BY_SYSTEMD:
+                assert attacked.run('test -e /run/uwsgi/own.socket').rc, result
+    finally:
+        attacked.run('pkill -KILL -u games -f /srv/games/traced.py')
+    # its supervisor may have seen the end before the run looks
+    for attempt in range(2):
+        result = attacked.drive(name='own', state='disabled', timeout=60)
+        assert not result['failed'] and not (attempt and result['changed']), result
+    assert attacked.run('pgrep -u games -f "own.ini|/srv/games/"').rc, 'some of its processes still run'
+
+
 def test_the_removal_of_an_application_ends_though_somebody_writes(attacked, guest):
     assert not attacked.drive(name='own', config=own(master_fifo='/run/uwsgi/app/%n/fifo'))['failed']
     writer = (

@@ -146,7 +146,7 @@ class Host(object):
         return Situation(
             name, extension, text, link, target, pid, workers, path=path, mtime=mtime, shared=self.files.shared,
             access=_files.access(path), credentials=_processes.credentials(pid) if pid else None, env=read(env), env_access=_files.access(env),
-            unfinished=self._unfinished(filename) if pid else None,
+            unfinished=self._unfinished(filename) if pid else None, leaving=not (pid or link) and self.supervisor.leaves(filename, float('inf')),
         )  # fmt: skip
 
     def _unfinished(self, filename):

@@ -316,11 +316,13 @@ class Ending(object):
         job.seen = 'process %s still runs' % pid if pid else 'processes of it still run'
         self._gone_at = None if pid else self._gone_at or now
         job.done = pid is None and not host.supervisor.leaves(job.filename, now - self._gone_at)
-        # also where no master ran: what that has started may still listen
-        closes = job.done and (job.stops or 'unlink' in job.plan.actions)
+        # also where no master ran, and where its end is waited for in vain: what that has started may still listen
+        closes = job.plan.mode == 'stop' and (job.done or pid is None and now > job.deadline)
         left = host.supervisor.close_socket(usual_socket(job.filename)) if closes else None
-        if left:
+        if left and job.done:
             job.warnings.append('%s: %s.' % (job.name, left))
+        elif left:
+            job.seen += '; ' + left
 
 
 class Reload(object):

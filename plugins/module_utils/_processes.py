@@ -49,17 +49,17 @@ def _stat(pid):
 def process(pid):
     """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
     fields = _stat(pid)
-    if not fields or fields[0] == b'X' or fields[0] == b'Z' and not _has_threads(pid):
+    if not fields or fields[0] == b'X' or fields[0] == b'Z' and len(_threads(pid)) < 2:
         return None
     return int(fields[1]), int(fields[19])
 
 
-def _has_threads(pid):
-    """Whether other threads of a process live whose first one has ended: the kernel calls such a process a zombie, too."""
+def _threads(pid):
+    """The threads of a process by number, as text, [] for none; the kernel calls one a zombie, too, whose first has ended and others live."""
     try:
-        return len(os.listdir('/proc/%d/task' % pid)) > 1
+        return os.listdir('/proc/%d/task' % pid)
     except OSError:
-        return False
+        return []
 
 
 def starts(pids):
@@ -185,8 +185,14 @@ def credentials(pid):
 
 def in_unit(pid, unit):
     """Whether a process is in the control group of a systemd unit, or below it; nobody but root can put one there."""
-    lines = [line.split(b':', 2) for line in (read('/proc/%d/cgroup' % pid) or b'').split(b'\n')]
-    return any(to_bytes(unit) in line[2].split(b'/') for line in lines if len(line) > 2)
+    # where the first thread has ended, the others tell: with control groups of version 1 the kernel says "/" of that one
+    threads = _threads(pid) if state(pid) == b'Z' else []
+    return any(to_bytes(unit) in group.split(b'/') for path in [''] + ['/task/' + thread for thread in threads] for group in _groups('%d%s' % (pid, path)))
+
+
+def _groups(thread):
+    lines = [line.split(b':', 2) for line in (read('/proc/%s/cgroup' % thread) or b'').split(b'\n')]
+    return [line[2] for line in lines if len(line) > 2]
 
 
 def resident(pid):

@@ -153,7 +153,7 @@ class Situation(object):
 
     def __init__(
         self, name, extension='.ini', text=None, link=None, target=None, pid=None, workers=(), accepting=False, path=None, mtime=None, shared=False,
-        access=None, credentials=None, env=None, env_access=None, unfinished=None,
+        access=None, credentials=None, env=None, env_access=None, unfinished=None, leaving=False,
     ):  # fmt: skip
         self.name = name
         self.path = path or name + extension  # where the file is that it runs, or would run
@@ -170,6 +170,7 @@ class Situation(object):
         self.accepting = bool(pid and accepting)
         # 'reload' or 'restart' where a run was killed between the change of the file and what makes the processes take it up
         self.unfinished = unfinished
+        self.leaving = leaving  # whether it has neither link nor master, and its supervisor has not seen the last of it
         self.access = access  # (mode, user ID, group ID) of its file
         self.credentials = credentials  # (user ID, group IDs) of its process
         self.env = env  # bytes of the file of its environment, which are secret; None: it is not there
@@ -219,11 +220,11 @@ def make_plan(situation, state, text=None, stale=None, env_differs=False):
         actions = []
         if s.link:
             actions.append('unlink')
-        if s.pid:
+        if s.pid or s.leaving:
             actions.append('stop')
         if state == 'absent' and (s.text is not None and s.link != 'elsewhere' or s.env is not None):
             actions.append('remove')
-        return Plan(actions, 'stop' if s.pid or s.link else None, wants_gone=True)
+        return Plan(actions, 'stop' if s.pid or s.link or s.leaving else None, wants_gone=True)
 
     if s.link == 'wrong':
         raise VassalError(

@@ -524,6 +524,15 @@ def test_a_stop_is_done_when_what_its_master_leaves_behind_is_gone_where_that_is
     assert host.ended_for == pytest.approx(host.now - 1.0, abs=0.1), host.ended_for
 
 
+@pytest.mark.parametrize('text', [b'', None])
+@pytest.mark.parametrize('leaving, said', [(3.0, None), (900.0, 'after 60 s: processes of it still run; somebody still listens')])
+def test_what_a_previous_run_saw_no_end_of_is_waited_for_and_cut_off(processes, leaving, said, text):
+    host = FakeHost([(0, (None, [], False))])
+    host.leaving, host.left = leaving, 'somebody still listens'
+    job = run(host, processes, Situation('a', text=text, leaving=True), 'disabled')
+    assert job.failure == said and job.warnings == ([] if said else ['a: somebody still listens.'])
+
+
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True)), (2.0, (None, [], False))])
     job = run(host, processes, Situation('a', **UP), 'disabled')

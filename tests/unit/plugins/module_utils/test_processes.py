@@ -138,8 +138,18 @@ def test_a_command_that_says_more_than_a_pipe_holds_ends(tmp_path):
     ],
 )
 def test_a_process_is_in_the_unit_whose_control_group_it_has(monkeypatch, text, wanted):
-    monkeypatch.setattr(_processes, 'read', lambda path: text)
+    monkeypatch.setattr(_processes, 'read', lambda path: text if path.endswith('/cgroup') else None)
     assert _processes.in_unit(7, 'uwsgi@a.service') is wanted
+
+
+def test_where_a_first_thread_has_ended_another_one_tells_the_unit(monkeypatch):
+    told = {'/proc/7/cgroup': b'1:name=systemd:/\n', '/proc/7/task/9/cgroup': b'1:name=systemd:/x.slice/uwsgi@a.service\n'}
+    monkeypatch.setattr(_processes, 'read', told.get)
+    monkeypatch.setattr(_processes, '_threads', lambda pid: ['7', '9'])
+    monkeypatch.setattr(_processes, 'state', lambda pid: b'Z')
+    assert _processes.in_unit(7, 'uwsgi@a.service') and not _processes.in_unit(7, 'uwsgi@b.service')
+    monkeypatch.setattr(_processes, 'state', lambda pid: b'S')
+    assert not _processes.in_unit(7, 'uwsgi@a.service')
 
 
 @pytest.mark.parametrize('environ, count', [(b'A=1\0UWSGI_RELOADS=3\0', 4), (b'A=1\0', 0), (None, -1), (b'UWSGI_RELOADS=' + b'9' * 5000, 0)])

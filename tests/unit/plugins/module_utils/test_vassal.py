@@ -96,6 +96,13 @@ def test_an_environment_alone_is_removed_with_what_is_to_be_absent():
     assert list(make_plan(Situation('a', env=b''), 'disabled').actions) == []
 
 
+@pytest.mark.parametrize('state, actions', [('disabled', ['stop']), ('absent', ['stop', 'remove'])])
+def test_what_has_lost_its_link_and_its_master_is_not_gone_while_its_supervisor_has_it(state, actions):
+    plan = make_plan(Situation('a', text=b'', leaving=True), state)
+    assert (list(plan.actions), plan.mode, plan.wants_gone) == (actions, 'stop', True)
+    assert make_plan(Situation('a', text=b''), state).mode is None
+
+
 @pytest.mark.parametrize('state', ['reloaded', 'restarted'])
 def test_what_is_not_stale_is_left_alone(state):
     assert list(make_plan(Situation('a', **RUNNING), state, stale=False).actions) == []
