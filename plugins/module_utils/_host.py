@@ -36,7 +36,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import mo
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut, bounded
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, supervises
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import shortened, to_native, visible, visible_lines
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTENSIONS, Situation, VassalError, is_set, split_extension
 
 # In seconds, for one systemctl of a module that has no timeout of its own.
@@ -404,14 +404,15 @@ class Host(object):
 
     # why one failed
 
-    def hide(self, filename, lines):
-        """Lines of a log without the values of a vassal's environment, of the previous one, too."""
+    def quotable(self, filename, lines):
+        """Lines of a log as they may be quoted, shortened and without the values of a vassal's environment, of the previous one, too."""
         hidden = []
         for path in self.files.env_path(filename), self.files.previous_env_path(filename):
             hidden += _environment.secrets(_environment.parse(read(path) or b''))
         # the lines are escaped already
         hidden += [visible(value) for value in hidden]
-        return _environment.mask_lines(lines, hidden) if hidden else lines
+        # a value that was shortened first would not be found
+        return [shortened(line) for line in (_environment.mask_lines(lines, hidden) if hidden else lines)]
 
     def log_path(self, filename):
         found = self.configurations.options(filename)
@@ -426,12 +427,12 @@ class Host(object):
     def log_lines(self, filename, offset=0):
         """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
-        return path, self.hide(filename, read_lines(path, offset))
+        return path, self.quotable(filename, read_lines(path, offset))
 
     def missing_application(self, filename, offset, pid):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it. pid: of its master."""
         has_application = any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS)
-        lines = self.hide(filename, read_lines(self.log_path(filename), offset, whole=True))
+        lines = self.quotable(filename, read_lines(self.log_path(filename), offset, whole=True))
         return find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
 
     def explain_failure(self, filename, since, offset=0, dying=False):
@@ -464,7 +465,7 @@ class Host(object):
             rc, out = 1, ''
         # what _unit_verbs.explain_exit() has said is there, too
         journal = [line for line in visible_lines(out)[::-1] if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
-        journal = self.hide(filename, journal)
+        journal = self.quotable(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:

@@ -47,6 +47,9 @@ else:
     _UNSEEN = u'[%s]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]' % _UNSEEN
 _UNSEEN = re.compile(_UNSEEN)
 _HANDLER = 'uwsgi_emperor_visible'
+# In characters. Python indents what it points at in a line of code.
+LONGEST = 500
+_BLANKS = re.compile(r'^\s{41,}|\t{5,}|(?<=\S)\s{9,}', re.UNICODE)
 
 
 def _escape_bytes(error):
@@ -78,6 +81,13 @@ def visible_lines(value):
     """The lines of bytes or text, split at line feeds alone, each as visible() has it."""
     lines = visible_text(value).split('\n')
     return lines if lines[-1] else lines[:-1]
+
+
+def shortened(line):
+    """A line that is quoted as a native string that fills no screen: what follows could be taken for words of our own, as it begins a line there."""
+    line = _BLANKS.sub(lambda found: u' [%d blanks] ' % len(found.group()), to_text(line))
+    more = len(line) - LONGEST
+    return to_native(line if more <= 0 else u'%s... [%d more characters]' % (line[:LONGEST], more))
 
 
 def visible_result(value):

@@ -160,14 +160,15 @@ def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypat
         host.files.write_env('a.yml', text, (0o640,) + own)
         assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
     assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
-    assert host.hide('a.yml', ['other-value and previous-value']) == ['******** and ********']
+    assert host.quotable('a.yml', ['other-value and previous-value']) == ['******** and ********']
     assert access(tmp_path / 'state' / 'env')[0] == 0o700 and access(tmp_path / 'state' / 'env' / 'a.ini')[0] == 0o600
     host.files.write_env('a.yml', None)
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()
     # what is gone may stand in the log still
-    assert host.hide('a.yml', ['other-value']) == ['********']
+    assert host.quotable('a.yml', ['other-value']) == ['********']
     host.files.write_env('a.yml', to_text('[uwsgi]\nenv = A=red \x1b[31m value\n').encode('utf-8'), (0o640,) + own)
-    assert host.hide('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
+    assert host.quotable('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
+    assert host.quotable('a.yml', ['x' * 490 + 'it is red \\x1b[31m value' + ' ' * 99 + 'y']) == ['x' * 490 + 'it is ****... [18 more characters]']
 
 
 def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):

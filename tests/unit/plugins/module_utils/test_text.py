@@ -11,7 +11,7 @@ import json
 
 import pytest
 from ansible.module_utils.common.text.converters import to_native, to_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible, visible_lines, visible_result, visible_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import shortened, visible, visible_lines, visible_result, visible_text
 
 BIDIRECTIONAL = u'\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
 
@@ -46,6 +46,22 @@ def test_line_feeds_part_lines_and_nothing_else_does():
     assert visible_text(raw) == 'a\nb\\x0dc\\x0bd\\x85e\\u2028f\n'
     assert visible_lines(raw) == ['a', 'b\\x0dc\\x0bd\\x85e\\u2028f']
     assert visible_lines(b'') == []
+
+
+@pytest.mark.parametrize(
+    'line, shown',
+    [
+        (u'RuntimeError: x' + u' ' * 3000 + u'demo: it did not come up', u'RuntimeError: x [3000 blanks] demo: it did not come up'),
+        (u' ' * 41 + u'demo', u' [41 blanks] demo'),
+        (u'\t' * 41 + u'demo', u' [41 blanks] demo'),
+        (u'a' + u' \t\xa0' * 3 + u'b', u'a [9 blanks] b'),
+        (u' ' * 40 + u'^^^^        ^', u' ' * 40 + u'^^^^        ^'),
+        (u'\xfc' * 500, u'\xfc' * 500),
+        (u'\xfc' * 502, u'\xfc' * 500 + u'... [2 more characters]'),
+    ],
+)
+def test_a_line_that_is_quoted_fills_no_screen(line, shown):
+    assert shortened(to_native(line)) == to_native(shown)
 
 
 def test_a_result_is_escaped_as_deep_as_it_goes():
