@@ -15,9 +15,9 @@ import re
 import stat
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
-from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import arguments, process
+from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import command_line, process
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
 
 # Bytes of a command line in which the init script's options stand: anybody's process may have a long one.
 _ENOUGH = 1 << 17
@@ -34,14 +34,21 @@ def find_daemons(service):
     group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR else ''
     found = {}
     for entry in os.listdir('/proc'):
-        if entry.isdigit() and is_named('/proc/' + entry):
-            words = arguments(int(entry), _ENOUGH)
+        if entry.isdigit() and may_be_daemon('/proc/' + entry, group):
             # the script gives it once: who writes it a thousand times is not looked at for each
-            log = dict(zip(reversed(words[:-1]), reversed(words))).get('--daemonize', '')
+            log = to_native(command_line(int(entry), _ENOUGH).partition(b'\0--daemonize\0')[2].partition(b'\0')[0])
             name = LOG.match(log)
             if name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
                 found[int(entry)] = name.group(1)
     return found
+
+
+def may_be_daemon(directory, group):
+    """Whether a process is a daemon if its command line says so, by what the kernel alone says: anybody's may be long, and slow to be read.
+
+    directory, group: as is_daemon() takes them.
+    """
+    return is_named(directory) and (is_member(directory, group) or any(map(LOG.match, _outputs(directory))))
 
 
 def masters(found):
@@ -66,9 +73,21 @@ def is_daemon(directory, log, group):
     """
     if not is_named(directory):
         return False
-    lines = (_processes.read(directory + '/cgroup') or b'').split(b'\n')
-    groups = [line.split(b':', 2)[2] for line in lines if line.count(b':') > 1]
-    return bool(group) and to_bytes(group) in groups or writes_to(directory, log)
+    return is_member(directory, group) or writes_to(directory, log)
+
+
+def is_member(directory, group):
+    """Whether a process is in a control group; directory: its own in /proc."""
+    return bool(group) and to_bytes(group) in _processes.groups(directory)
+
+
+def _outputs(directory):
+    """The paths of a process's standard output and error, where they may be seen."""
+    for entry in directory + '/fd/1', directory + '/fd/2':
+        try:
+            yield os.readlink(entry)
+        except OSError:
+            pass
 
 
 def writes_to(directory, path):

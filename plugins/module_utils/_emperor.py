@@ -26,6 +26,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 STATS = '/run/uwsgi-emperor/stats.socket'
 # An Emperor without stats that is still at work so many seconds after a vassal has ended is kept at it by something else.
 SETTLED = 2.0
+# Bytes of a command line in which the Emperor's own words to a vassal stand, with one path.
+_BEGINNING = 1 << 14
 
 
 class Emperor(Supervisor):
@@ -181,8 +183,8 @@ class Emperor(Supervisor):
         self.signal_vassal(pid, signal.SIGINT)
 
     def _vassal_of(self, pid):
-        """The file name of the vassal that a child of the Emperor's runs, by its command line."""
-        for argument in _processes.arguments(pid)[1:]:
+        """The file name of the vassal that a child of the Emperor's runs, by its command line, of which it may have made a long one."""
+        for argument in _processes.arguments(pid, _BEGINNING)[1:]:
             directory, base = os.path.split(argument)
             if split_extension(base) and (not directory or (self.pid and directory.rstrip('/') == self.files.enabled_dir)):
                 return base

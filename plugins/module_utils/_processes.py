@@ -19,6 +19,7 @@ import re
 import signal
 import stat
 import subprocess
+import threading
 import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
@@ -26,6 +27,10 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 TIMED_OUT = (124, 137, -9)
+# Seconds that a look into the memory of a process may take.
+GLANCE = 2.0
+# Processes into whose memory a look took longer, as (PID, start).
+_SHUT = set()
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 # Python 2.7 has no clock that nobody sets.
 monotonic = getattr(time, 'monotonic', time.time)
@@ -133,12 +138,33 @@ def age(pid):
     return uptime() - found[1] / _TICKS if found else None
 
 
-def arguments(pid, limit=1 << 20):
-    """The words of a process's command line, [] for a dead one; a process may write there what it likes, as much as it likes.
+def _in_memory(pid, name, limit):
+    """What a process keeps in its own memory, the bytes of its `cmdline` or `environ`; None where that can't be read, or not at once.
 
-    limit: how many bytes of it are read; a word that is cut off is none.
+    A process may write there what it likes, as much as it likes. And the kernel waits for the lock of that memory, which the threads of the process
+    can have taken for minutes: who waits can only be killed, so a thread waits that dies with us.
     """
-    return [to_native(arg) for arg in (read('/proc/%d/cmdline' % pid, limit) or b'').split(b'\0')[:-1]]
+    one = pid, (process(pid) or (0, 0))[1]
+    if one in _SHUT:
+        return None
+    found = []
+    reader = threading.Thread(target=lambda: found.append(read('/proc/%d/%s' % (pid, name), limit)))
+    reader.daemon = True
+    reader.start()
+    reader.join(GLANCE)
+    if not found:
+        _SHUT.add(one)
+    return found[0] if found else None
+
+
+def command_line(pid, limit=1 << 20):
+    """The bytes of a process's command line, `limit` of them at most, each word with a NUL behind it; b'' where it can't be read."""
+    return _in_memory(pid, 'cmdline', limit) or b''
+
+
+def arguments(pid, limit=1 << 20):
+    """The words of a process's command line, [] where it can't be read; one that is cut off by the limit is none."""
+    return [to_native(arg) for arg in command_line(pid, limit).split(b'\0')[:-1]]
 
 
 def life(pid):
@@ -162,7 +188,7 @@ def started_in(pid):
 
 def _environment(pid):
     """The environment that a process was started with, or what it has written there since, NAME=VALUE each; None where it can't be read."""
-    data = read('/proc/%d/environ' % pid)
+    data = _in_memory(pid, 'environ', 1 << 20)
     return None if data is None else data.split(b'\0')
 
 
@@ -187,11 +213,13 @@ def in_unit(pid, unit):
     """Whether a process is in the control group of a systemd unit, or below it; nobody but root can put one there."""
     # where the first thread has ended, the others tell: with control groups of version 1 the kernel says "/" of that one
     threads = _threads(pid) if state(pid) == b'Z' else []
-    return any(to_bytes(unit) in group.split(b'/') for path in [''] + ['/task/' + thread for thread in threads] for group in _groups('%d%s' % (pid, path)))
+    paths = ['/proc/%d%s' % (pid, thread) for thread in [''] + ['/task/' + thread for thread in threads]]
+    return any(to_bytes(unit) in group.split(b'/') for path in paths for group in groups(path))
 
 
-def _groups(thread):
-    lines = [line.split(b':', 2) for line in (read('/proc/%s/cgroup' % thread) or b'').split(b'\n')]
+def groups(directory):
+    """The paths of the control groups of a process or thread, as bytes; directory: its own in /proc."""
+    lines = [line.split(b':', 2) for line in (read(directory + '/cgroup') or b'').split(b'\n')]
     return [line[2] for line in lines if len(line) > 2]
 
 

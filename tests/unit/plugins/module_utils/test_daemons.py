@@ -108,11 +108,23 @@ def test_a_process_of_another_name_is_no_daemon(directory, log):
 def test_who_gives_itself_a_thousand_logs_is_looked_at_once(monkeypatch):
     looked = []
     monkeypatch.setattr(_daemons.os, 'listdir', lambda path: ['7'])
-    monkeypatch.setattr(_daemons, 'is_named', lambda directory: True)
+    monkeypatch.setattr(_daemons, 'may_be_daemon', lambda directory, group: True)
     monkeypatch.setattr(_daemons, 'process', lambda pid: (1, 1))
-    monkeypatch.setattr(_daemons, 'arguments', lambda pid, limit: ['uwsgi'] + ['--daemonize', '/var/log/uwsgi/app/a.log', '--x', '/y'] * 1000)
+    words = b'uwsgi\0' + b'--daemonize\0/var/log/uwsgi/app/a.log\0--x\0/y\0' * 1000
+    monkeypatch.setattr(_daemons, 'command_line', lambda pid, limit: words)
     monkeypatch.setattr(_daemons, 'is_daemon', lambda directory, log, group: looked.append(log))
     assert _daemons.find_daemons({}) == {} and looked == ['/var/log/uwsgi/app/a.log']
+
+
+def test_of_a_stranger_nothing_is_read_that_the_kernel_does_not_say_itself(monkeypatch, directory, log, writing):
+    monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile(r'%s\Z' % log))
+    found = directory(cgroup='/user.slice', files=writing(log, os.O_RDWR))
+    assert _daemons.may_be_daemon(found, '') and not _daemons.may_be_daemon(os.path.dirname(found), '')
+    monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile('/nowhere'))
+    assert not _daemons.may_be_daemon(found, '') and _daemons.may_be_daemon(found, '/user.slice')
+    monkeypatch.setattr(_daemons, 'may_be_daemon', lambda directory, group: False)
+    monkeypatch.setattr(_daemons, 'command_line', None)
+    assert _daemons.find_daemons({}) == {}
 
 
 @pytest.mark.parametrize('name, long, wanted', [('uwsgi', False, True), ('tail', False, False), ('uwsgi', True, False)], ids=['daemon', 'another', 'endless'])

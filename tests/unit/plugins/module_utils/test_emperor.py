@@ -47,7 +47,7 @@ def test_the_emperor_is_a_child_of_its_master_only_with_the_masters_user(tmp_pat
     emperor = Emperor(None, 'uwsgi.service', Files('/nowhere/available', str(tmp_path)), '/nowhere')
     monkeypatch.setattr(_processes, 'children', lambda pid: [71])
     monkeypatch.setattr(_processes, 'credentials', {70: (0, [0]), 71: (user, [user])}.get)
-    monkeypatch.setattr(_processes, 'arguments', lambda pid: ['/usr/bin/uwsgi-core'])
+    monkeypatch.setattr(_processes, 'arguments', lambda pid, limit=0: ['/usr/bin/uwsgi-core'])
     monkeypatch.setattr(_emperor.os, 'readlink', {'/proc/70/cwd': '/', '/proc/71/cwd': str(tmp_path)}.get)
     monkeypatch.setattr(_emperor.os.path, 'realpath', lambda path: path)
     assert emperor._emperor_among(70)[0] == wanted
@@ -109,7 +109,7 @@ def test_whoever_takes_the_name_of_another_users_vassal_is_not_taken_for_that(tm
     monkeypatch.setattr(_processes, 'process', lambda pid: (70, 5))
     monkeypatch.setattr(_processes, 'children', lambda pid: [71, 72, 73])
     monkeypatch.setattr(_processes, 'credentials', lambda pid: (users[pid], [0]))
-    monkeypatch.setattr(_processes, 'arguments', lambda pid: ['uwsgi', '--ini', 'c.ini' if pid == 73 else 'b.ini'])
+    monkeypatch.setattr(_processes, 'arguments', lambda pid, limit=0: ['uwsgi', '--ini', 'c.ini' if pid == 73 else 'b.ini'])
     monkeypatch.setattr(emperor.configurations, 'identity', lambda filename: (33, 33))
     assert emperor.snapshot(wake=False).pids == {'b.ini': 72, 'c.ini': 73}
     # it has not become its user yet
@@ -144,7 +144,7 @@ DEFAULT = '/usr/bin/uwsgi-core'
 def test_root_runs_no_program_that_an_emperors_user_may_have_put_there(monkeypatch, program, named, asked):
     emperor = Emperor(None, 'uwsgi.service', Files('/nowhere/available', '/nowhere'), '/nowhere')
     given = []
-    monkeypatch.setattr(_processes, 'arguments', lambda pid: ['sh', '-c', 'id'])
+    monkeypatch.setattr(_processes, 'arguments', lambda pid, limit=0: ['sh', '-c', 'id'])
     monkeypatch.setattr(_emperor, 'alterable', lambda path: ('/srv', 'it belongs to user 5') if path.startswith('/srv') else None)
     monkeypatch.setattr(_emperor.os, 'readlink', lambda link: program)
     monkeypatch.setattr(_emperor.os.path, 'realpath', lambda path: DEFAULT if path == '/usr/bin/uwsgi' else path)
