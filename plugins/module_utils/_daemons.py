@@ -15,6 +15,7 @@ import re
 import stat
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
+from ansible_collections.uwsgi.emperor.plugins.module_utils._files import entries
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import command_line, process
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, to_native
@@ -22,7 +23,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_byte
 # Bytes of a command line in which the init script's options stand: anybody's process may have a long one.
 _ENOUGH = 1 << 17
 # The log that the init script gives to an application's daemon.
-LOG = re.compile(r'/var/log/uwsgi/app/([^/]+)\.log\Z')
+LOGS = '/var/log/uwsgi/app'
+LOG = re.compile(r'%s/([^/]+)\.log\Z' % LOGS)
 
 
 def find_daemons(service):
@@ -32,23 +34,17 @@ def find_daemons(service):
     vassals call themselves is their word.
     """
     group = service.get('ControlGroup', '') if service.get('FragmentPath') != EMPEROR else ''
+    logs = inodes('%s/%s' % (LOGS, name) for name in entries(LOGS))
     found = {}
     for entry in os.listdir('/proc'):
-        if entry.isdigit() and may_be_daemon('/proc/' + entry, group):
+        # the kernel is asked first: anybody's command line may be long, and slow to be read
+        if entry.isdigit() and is_daemon('/proc/' + entry, logs, group):
             # the script gives it once: who writes it a thousand times is not looked at for each
             log = to_native(command_line(int(entry), _ENOUGH).partition(b'\0--daemonize\0')[2].partition(b'\0')[0])
             name = LOG.match(log)
-            if name and process(int(entry)) and is_daemon('/proc/' + entry, log, group):
+            if name and process(int(entry)) and is_daemon('/proc/' + entry, inodes([log]), group):
                 found[int(entry)] = name.group(1)
     return found
-
-
-def may_be_daemon(directory, group):
-    """Whether a process is a daemon if its command line says so, by what the kernel alone says: anybody's may be long, and slow to be read.
-
-    directory, group: as is_daemon() takes them.
-    """
-    return is_named(directory) and (is_member(directory, group) or any(map(LOG.match, _outputs(directory))))
 
 
 def masters(found):
@@ -61,42 +57,44 @@ def is_named(directory):
     return (_processes.read(directory + '/comm') or b'').startswith(b'uwsgi')
 
 
-def is_daemon(directory, log, group):
+def is_daemon(directory, logs, group):
     """Whether a process with the arguments of a daemon is one, as anybody can give a process these.
 
     Only root can open the log to write, which a daemon and its workers keep open as their standard output and error (core/logging.c, logto()), also after
     a reload; and only root can put a process in the script's service, by which those count whose log has gone, or whose files root may not look at, as
     in a container.
 
-    directory: the process's own in /proc. group: the control group of the script's service, '' if that
+    directory: the process's own in /proc. logs: of which it has one open, by inodes(). group: the control group of the script's service, '' if that
     does not count.
     """
     if not is_named(directory):
         return False
-    return is_member(directory, group) or writes_to(directory, log)
+    return bool(group) and to_bytes(group) in _processes.groups(directory) or writes_to(directory, logs)
 
 
-def is_member(directory, group):
-    """Whether a process is in a control group; directory: its own in /proc."""
-    return bool(group) and to_bytes(group) in _processes.groups(directory)
-
-
-def _outputs(directory):
-    """The paths of a process's standard output and error, where they may be seen."""
-    for entry in directory + '/fd/1', directory + '/fd/2':
-        try:
-            yield os.readlink(entry)
-        except OSError:
-            pass
-
-
-def writes_to(directory, path):
-    """Whether a process has a file open to write as its standard output or error; directory: the process's own in /proc."""
+def writes_to(directory, logs):
+    """Whether a process has one of the files open to write as its standard output or error; directory: the process's own in /proc."""
     for entry in directory + '/fd/1', directory + '/fd/2':
         try:
             # the link's own mode says what the file is open for
-            if os.lstat(entry).st_mode & stat.S_IWUSR and os.path.samestat(os.stat(entry), os.stat(to_bytes(path))):
+            if os.lstat(entry).st_mode & stat.S_IWUSR and _inode(entry) in logs:
                 return True
         except OSError:
             pass
     return False
+
+
+def inodes(paths):
+    """(device, inode) of each of the files that are there: the text of a link in /proc is what a process has mounted in a place of its own."""
+    found = set()
+    for path in paths:
+        try:
+            found.add(_inode(to_bytes(path)))
+        except OSError:
+            continue
+    return found
+
+
+def _inode(path):
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

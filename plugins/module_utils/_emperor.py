@@ -104,6 +104,7 @@ class Emperor(Supervisor):
         """
         argv = _processes.arguments(main)
         if len(argv) < 2:
+            self.left_out = ['%s: the command line of its process %d can not be read, so nobody knows what its configuration says' % (self.unit, main)]
             return
         try:
             binary = os.readlink('/proc/%d/exe' % main).replace(' (deleted)', '')

@@ -131,12 +131,7 @@ def remove(path):
             return
         if not stat.S_ISDIR(found.st_mode):
             raise
-        try:
-            _remove_tree(path)
-        except OSError as late:
-            # systemd removes an application's own directory when that has stopped
-            if late.errno != errno.ENOENT:
-                raise
+        _remove_tree(path)
 
 
 def _remove_tree(path):
@@ -145,12 +140,18 @@ def _remove_tree(path):
     One in RUN_DIR is moved where only root comes, so that its name is free whatever they do; what they keep making there is gone at the next boot.
     """
     aside = None
-    if path.startswith(RUN_DIR + '/'):
-        _make_state_dir()
-        aside = '%s/gone.%d.%d' % (STATE_DIR, os.getpid(), monotonic() * 1e6)
-        os.rename(path, aside)
-        path = aside
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if path.startswith(RUN_DIR + '/'):
+            _make_state_dir()
+            aside = '%s/gone.%d.%d' % (STATE_DIR, os.getpid(), monotonic() * 1e6)
+            os.rename(path, aside)
+        descriptor = os.open(aside or path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ENOENT or _look(path):
+            raise
+        # systemd removes an application's own directory when that has stopped
+        return
+    path = aside or path
     try:
         # from here on nobody else comes in
         os.fchown(descriptor, os.geteuid(), os.getegid())
@@ -409,6 +410,8 @@ class Files(object):
         try:
             with naming(path):
                 os.ftruncate(descriptor, 0)
+                # who has waited has read who held it
+                os.lseek(descriptor, 0, os.SEEK_SET)
                 os.write(descriptor, ('%d %d\n' % (os.getpid(), time.time())).encode())
         except OSError as error:
             os.close(descriptor)
@@ -519,9 +522,10 @@ def _make_dir(path, mode):
             os.mkdir(path)
         except OSError as error:
             # another run may make the directory at the same time
-            if error.errno != errno.EEXIST:
+            if error.errno != errno.EEXIST or not os.path.isdir(path):
                 raise
-        os.chmod(path, mode)
+        else:
+            os.chmod(path, mode)
 
 
 def _make_state_dir():
@@ -540,7 +544,7 @@ def _holder(descriptor):
     """Who holds the lock, as it wrote there."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     words = os.read(descriptor, 64).split()
-    if len(words) != 2:
+    if len(words) != 2 or not all(word.isdigit() for word in words):
         return 'another run of uwsgi_vassal'
     since = time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(int(words[1])))
     return 'another run of uwsgi_vassal, process %d, since %s,' % (int(words[0]), since)

@@ -7,6 +7,7 @@
 """Processes by /proc, signals to them, and commands of our own.
 
 A PID is a number that another process may have a moment later: who signals one proves first what it is, by its parent.
+A long file: what a process can forge, hide or delay of what /proc says is known here alone.
 """
 
 from __future__ import absolute_import, division, print_function
@@ -27,10 +28,9 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 
 # What coreutils' timeout ends with when time is over: its own code, or that of a SIGKILL.
 TIMED_OUT = (124, 137, -9)
-# Seconds that a look into the memory of a process may take.
-GLANCE = 2.0
-# Processes into whose memory a look took longer, as (PID, start).
-_SHUT = set()
+# Seconds that it may take to read the memory of a process, and the threads that wait longer, by the process's (PID, start).
+MEMORY_TIMEOUT = 2.0
+_WAITING = {}
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 # Python 2.7 has no clock that nobody sets.
 monotonic = getattr(time, 'monotonic', time.time)
@@ -139,22 +139,30 @@ def age(pid):
 
 
 def _in_memory(pid, name, limit):
-    """What a process keeps in its own memory, the bytes of its `cmdline` or `environ`; None where that can't be read, or not at once.
+    """What a process keeps in its own memory, the bytes of its `cmdline` or `environ`; None where that can't be read, or not in time.
 
-    A process may write there what it likes, as much as it likes. And the kernel waits for the lock of that memory, which the threads of the process
-    can have taken for minutes: who waits can only be killed, so a thread waits that dies with us.
+    A process may write there what it likes, as much as it likes. And the kernel waits for the lock of that memory, which threads of the process can have
+    taken for minutes: whoever waits can only be killed (before Linux 5.3 not even that), so a thread waits, and dies with us. Root's own are read at once.
     """
+    path = '/proc/%d/%s' % (pid, name)
+    if (credentials(pid) or (None,))[0] == 0:
+        return read(path, limit)
     one = pid, (process(pid) or (0, 0))[1]
-    if one in _SHUT:
+    if one in _WAITING and _WAITING[one].is_alive():
         return None
     found = []
-    reader = threading.Thread(target=lambda: found.append(read('/proc/%d/%s' % (pid, name), limit)))
+    reader = threading.Thread(target=lambda: found.append(read(path, limit)))
     reader.daemon = True
-    reader.start()
-    reader.join(GLANCE)
-    if not found:
-        _SHUT.add(one)
-    return found[0] if found else None
+    try:
+        reader.start()
+    except RuntimeError:
+        # there may be no more of them
+        return None
+    reader.join(MEMORY_TIMEOUT)
+    if reader.is_alive():
+        _WAITING[one] = reader
+        return None
+    return found[0]
 
 
 def command_line(pid, limit=1 << 20):

@@ -225,7 +225,8 @@ class Supervisor(object):
 
         A child in its first instants would take a signal as an Emperor does, and stop all vassals.
         """
-        return _processes.command_line(pid) == _processes.command_line(self.pid)
+        own = _processes.command_line(self.pid)
+        return not own or _processes.command_line(pid) == own
 
     def knock(self, address):
         """Connects to a socket which the parent itself holds for a vassal, and says nothing; returns what stood in the way, or None."""

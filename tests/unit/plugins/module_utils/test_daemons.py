@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _daemons
-from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import is_daemon
+from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import inodes, is_daemon
 
 SERVICE = '/machine.slice/guest/system.slice/uwsgi.service'
 
@@ -38,17 +38,17 @@ def directory(tmp_path):
 
 
 def test_a_process_of_the_init_scripts_service_is_a_daemon_whatever_may_be_seen_of_its_files(directory, log):
-    assert is_daemon(directory(files=None), log, SERVICE)
+    assert is_daemon(directory(files=None), inodes([log]), SERVICE)
 
 
 @pytest.mark.parametrize('cgroup', ['/other', SERVICE + 's', '/user.slice' + SERVICE, '/system.slice/uwsgi.service', ''])
 @pytest.mark.parametrize('group', [SERVICE, ''], ids=['script', 'emperor'])
 def test_a_process_elsewhere_is_no_daemon_for_its_name(directory, log, cgroup, group):
-    assert not is_daemon(directory(cgroup=cgroup), log, group)
+    assert not is_daemon(directory(cgroup=cgroup), inodes([log]), group)
 
 
 def test_where_the_service_is_the_emperors_it_tells_nothing(directory, log):
-    assert not is_daemon(directory(), log, '')
+    assert not is_daemon(directory(), inodes([log]), '')
 
 
 def test_the_name_of_a_log_that_is_no_text_here_is_no_log(directory, monkeypatch, writing, log):
@@ -61,7 +61,7 @@ def test_the_name_of_a_log_that_is_no_text_here_is_no_log(directory, monkeypatch
     found = directory(cgroup='/user.slice', files=writing(log, os.O_RDWR))
     with monkeypatch.context() as patch:
         patch.setattr(os, 'stat', ascii_alone)
-        assert not is_daemon(found, u'/var/log/uwsgi/app/\u20ac.log', '')
+        assert not is_daemon(found, inodes([u'/var/log/uwsgi/app/\u20ac.log']), '')
 
 
 @pytest.fixture
@@ -91,45 +91,50 @@ def writing():
 )
 def test_a_process_elsewhere_is_a_daemon_if_it_has_its_log_open_to_write(directory, log, writing, flags, number, wanted):
     found = directory(cgroup='/user.slice', files=writing(log, flags, number))
-    assert is_daemon(found, log, SERVICE) is wanted
-    assert not is_daemon(found, log + '.1', SERVICE)
+    assert is_daemon(found, inodes([log]), SERVICE) is wanted
+    assert not is_daemon(found, inodes([log + '.1']), SERVICE)
 
 
 @pytest.mark.skipif(not hasattr(os, 'O_PATH'), reason='Python 2.7 does not name it')
 def test_a_log_that_may_not_be_opened_but_named_makes_no_daemon(directory, log, writing):
     os.chmod(log, 0)
-    assert not is_daemon(directory(cgroup='/user.slice', files=writing(log, os.O_PATH)), log, SERVICE)
+    assert not is_daemon(directory(cgroup='/user.slice', files=writing(log, os.O_PATH)), inodes([log]), SERVICE)
 
 
 def test_a_process_of_another_name_is_no_daemon(directory, log):
-    assert not is_daemon(directory(comm='tail'), log, SERVICE)
+    assert not is_daemon(directory(comm='tail'), inodes([log]), SERVICE)
 
 
 def test_who_gives_itself_a_thousand_logs_is_looked_at_once(monkeypatch):
     looked = []
-    monkeypatch.setattr(_daemons.os, 'listdir', lambda path: ['7'])
-    monkeypatch.setattr(_daemons, 'may_be_daemon', lambda directory, group: True)
-    monkeypatch.setattr(_daemons, 'process', lambda pid: (1, 1))
     words = b'uwsgi\0' + b'--daemonize\0/var/log/uwsgi/app/a.log\0--x\0/y\0' * 1000
+    monkeypatch.setattr(_daemons.os, 'listdir', lambda path: ['7'])
+    monkeypatch.setattr(_daemons, 'entries', lambda path: [])
+    monkeypatch.setattr(_daemons, 'inodes', list)
+    monkeypatch.setattr(_daemons, 'process', lambda pid: (1, 1))
     monkeypatch.setattr(_daemons, 'command_line', lambda pid, limit: words)
-    monkeypatch.setattr(_daemons, 'is_daemon', lambda directory, log, group: looked.append(log))
-    assert _daemons.find_daemons({}) == {} and looked == ['/var/log/uwsgi/app/a.log']
+    monkeypatch.setattr(_daemons, 'is_daemon', lambda directory, logs, group: looked.append(logs) or not logs)
+    assert _daemons.find_daemons({}) == {} and looked == [[], ['/var/log/uwsgi/app/a.log']]
 
 
-def test_of_a_stranger_nothing_is_read_that_the_kernel_does_not_say_itself(monkeypatch, directory, log, writing):
-    monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile(r'%s\Z' % log))
-    found = directory(cgroup='/user.slice', files=writing(log, os.O_RDWR))
-    assert _daemons.may_be_daemon(found, '') and not _daemons.may_be_daemon(os.path.dirname(found), '')
-    monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile('/nowhere'))
-    assert not _daemons.may_be_daemon(found, '') and _daemons.may_be_daemon(found, '/user.slice')
-    monkeypatch.setattr(_daemons, 'may_be_daemon', lambda directory, group: False)
-    monkeypatch.setattr(_daemons, 'command_line', None)
-    assert _daemons.find_daemons({}) == {}
+def test_the_command_line_of_a_stranger_is_not_read(monkeypatch, log, writing):
+    """Whatever it is called, and whatever the link to its standard output says, which is a path in its own mounts."""
+    own = writing(log, os.O_RDWR)
+    monkeypatch.setattr(_daemons, 'is_named', lambda directory: directory == os.path.dirname(own))
+    monkeypatch.setattr(_daemons, 'LOGS', os.path.dirname(log))
+    asked = []
+    monkeypatch.setattr(_daemons, 'command_line', lambda pid, limit: asked.append(pid) or b'')
+    assert _daemons.find_daemons({}) == {} and asked == [int(own.split('/')[2])]
+    os.rename(log, log + '.1')
+    open(log, 'w').close()
+    monkeypatch.setattr(_daemons, 'entries', lambda path: ['one.log'])
+    assert _daemons.find_daemons({}) == {} and len(asked) == 1
 
 
 @pytest.mark.parametrize('name, long, wanted', [('uwsgi', False, True), ('tail', False, False), ('uwsgi', True, False)], ids=['daemon', 'another', 'endless'])
 def test_daemons_are_found_by_their_names_and_the_beginning_of_their_command_lines(monkeypatch, tmp_path, log, name, long, wanted):
     monkeypatch.setattr(_daemons, 'LOG', _daemons.re.compile(r'%s/([^/]+)\.log\Z' % tmp_path))
+    monkeypatch.setattr(_daemons, 'LOGS', str(tmp_path))
     program = tmp_path / name
     program.write_bytes(b'#!/bin/sh\necho; read dummy')
     program.chmod(0o755)

@@ -46,6 +46,16 @@ def test_a_run_that_waits_says_so_once(files, monkeypatch):
     os.close(descriptor)
 
 
+def test_a_third_run_is_told_of_the_one_that_has_waited(files, monkeypatch):
+    monkeypatch.setattr(_files, 'SILENCE', 0.0)
+    first = files.lock(0)
+    second = files.lock(5, lambda sentence: None, lambda seconds: os.close(first))
+    with pytest.raises(VassalError) as error:
+        files.lock(0)
+    assert 'process %d, since 2' % os.getpid() in str(error.value)
+    os.close(second)
+
+
 def test_the_lock_is_not_taken_where_others_may_change_it(files, tmp_path):
     state = tmp_path / 'state'
     state.mkdir()
@@ -237,21 +247,36 @@ def test_a_directory_in_the_runtime_directory_is_out_of_the_way_whoever_keeps_wr
     assert not own.parent.exists() and len(left) == 1 and stat.S_IMODE((tmp_path / 'state').stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize('call', ['open', 'rename', 'lstat'])
-@pytest.mark.parametrize('where', ['run/app/a', 'elsewhere/a'])
+@pytest.mark.parametrize('where, call', [('run/app/a', 'lstat'), ('run/app/a', 'rename'), ('elsewhere/a', 'lstat'), ('elsewhere/a', 'open')])
 def test_a_directory_that_systemd_removes_at_the_same_time_is_removed(files, tmp_path, monkeypatch, where, call):
     monkeypatch.setattr(_files, 'RUN_DIR', str(tmp_path / 'run'))
     (tmp_path / where).mkdir(parents=True)
-    does = getattr(os, call)
+    does, removed = getattr(os, call), []
 
     def late(path, *args, **kwargs):
-        if str(path) == str(tmp_path / where) and os.path.exists(path):
+        if str(path) == str(tmp_path / where) and not removed:
             os.rmdir(path)
+            removed.append(path)
         return does(path, *args, **kwargs)
 
     monkeypatch.setattr(_files.os, call, late)
     _files.remove(str(tmp_path / where))
-    assert not (tmp_path / where).exists()
+    assert removed and not (tmp_path / where).exists()
+
+
+def test_a_directory_that_is_not_removed_for_want_of_a_program_is_told(tmp_path, monkeypatch):
+    (tmp_path / 'a').mkdir()
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(OSError):
+        _files.remove(str(tmp_path / 'a'))
+
+
+def test_a_file_in_the_place_of_a_directory_is_not_opened_to_others(tmp_path):
+    (tmp_path / 'a').write_text(u'')
+    (tmp_path / 'a').chmod(0o600)
+    with pytest.raises(OSError):
+        _files.touch(str(tmp_path / 'a' / 'b'))
+    assert stat.S_IMODE((tmp_path / 'a').stat().st_mode) == 0o600
 
 
 def test_what_another_run_removes_or_makes_at_the_same_time_is_no_error(files, tmp_path, monkeypatch):

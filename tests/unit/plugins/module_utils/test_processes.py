@@ -79,23 +79,31 @@ def test_a_process_lives_as_long_as_one_of_its_threads():
 
 
 def test_who_keeps_others_from_looking_into_its_memory_does_so_once(monkeypatch, child):
-    running, waits, asked = child[0], threading.Event(), []
+    running, begun, waits, asked = child[0], threading.Event(), threading.Event(), []
 
     def read_late(path, limit=0):
         asked.append(path)
+        begun.set()
         waits.wait(60)
+        return b'x\0'
 
     reads = _processes.read
-    monkeypatch.setattr(_processes, 'GLANCE', 0.1)
-    monkeypatch.setattr(_processes, '_SHUT', set())
+    monkeypatch.setattr(_processes, 'MEMORY_TIMEOUT', 0.1)
+    monkeypatch.setattr(_processes, '_WAITING', {})
+    monkeypatch.setattr(_processes, 'credentials', lambda pid: (0 if pid == os.getpid() else 5, []))
     monkeypatch.setattr(_processes, 'read', lambda path, *limit: (read_late if path.endswith(('/cmdline', '/environ')) else reads)(path, *limit))
     try:
-        assert _processes.command_line(running.pid) == b'' and asked == ['/proc/%d/cmdline' % running.pid]
+        assert _processes.command_line(running.pid) == b'' and begun.wait(60) and asked == ['/proc/%d/cmdline' % running.pid]
         assert _processes.life(running.pid)[2] == -1 and _processes.started_in(running.pid) == '.' and _processes.arguments(running.pid) == []
         assert len(asked) == 1
-        assert _processes.command_line(os.getpid()) == b'' and len(asked) == 2
     finally:
         waits.set()
+    # it lets go, and root's own is not bounded
+    for reader in _processes._WAITING.values():
+        reader.join(60)
+    assert _processes.command_line(running.pid) == _processes.command_line(os.getpid()) == b'x\0'
+    monkeypatch.setattr(threading.Thread, 'start', lambda self: (_ for _ in ()).throw(RuntimeError()))
+    assert _processes.command_line(running.pid) == b''
 
 
 def test_who_is_gone_is_signalled_in_vain(child):
@@ -176,7 +184,7 @@ def test_where_a_first_thread_has_ended_another_one_tells_the_unit(monkeypatch):
 @pytest.mark.parametrize('environ, count', [(b'A=1\0UWSGI_RELOADS=3\0', 4), (b'A=1\0', 0), (None, -1), (b'UWSGI_RELOADS=' + b'9' * 5000, 0)])
 def test_the_reloads_of_a_master_are_counted_where_root_may_see_them(monkeypatch, environ, count):
     monkeypatch.setattr(_processes, 'process', lambda pid: (1, 77) if pid == 70 else None)
-    monkeypatch.setattr(_processes, 'read', lambda path, limit: environ)
+    monkeypatch.setattr(_processes, 'read', lambda path, limit=0: environ if path.endswith('/environ') else None)
     assert _processes.life(70) == (70, 77, count) and _processes.life(71) is None
 
 
