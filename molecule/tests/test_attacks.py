@@ -722,7 +722,7 @@ def test_an_application_without_workers_keeps_the_role_from_nothing(attacked, gu
         assert not result['failed'] and result['changed'], result
     master = result['vassals'][0]['after']['pid']
     attacked.check('touch /srv/games/idles; kill -HUP %d' % master)
-    attacked.wait('pgrep -f /srv/games/idle.py')
+    attacked.wait('pgrep -f /srv/games/[i]dle.py')
     attacked.wait('test -z "$(pgrep -P %d)"' % master)
     found = conftest.ad_hoc('uwsgi_vassal_info', dict(name='own'), hosts=(HOST,))[HOST]['vassals'][0]
     assert (found['running'], found['workers'], found['stale']) == (True, 0, None), found
@@ -731,7 +731,7 @@ def test_an_application_without_workers_keeps_the_role_from_nothing(attacked, gu
         conftest.playbook('uwsgi.emperor.site', site)
         assert not attacked.drive(name='late', state='absent')['failed']
         # with new defaults it does not come up, which is said when all else is done
-        site.update(emperor_defaults={'harakiri': 66}, __emperor_timeout=20)
+        site.update(emperor_defaults={'harakiri': 66}, __emperor_timeout=40)
         conftest.playbook('uwsgi.emperor.site', site, fails='own: it did not come up')
         found = conftest.ad_hoc('uwsgi_vassal_info', dict(name=['late', 'stone']), hosts=(HOST,))[HOST]['vassals']
         assert [(one['accepting'], one['stale']) for one in found] == [(True, False)] * 2, found

@@ -95,7 +95,7 @@ def run_jobs(host, jobs, timeout, wait=True, clock=_processes.monotonic, sleep=t
         for job, situation in zip(left, host.situations([job.name for job in left], host.supervisor.snapshot())):
             job.after = situation
             if job.done and not job.failure and job.plan.mode in ('start', 'restart', 'reload'):
-                host.note_loaded(situation)
+                host.note_loaded(situation, clock() - entered - job.elapsed)
 
 
 def refused(error):

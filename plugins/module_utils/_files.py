@@ -347,13 +347,12 @@ class Files(object):
         remove(self.available_path(filename))
 
     def delete_all(self, filename):
-        """Removes a vassal's file and what it left in the runtime directory. Its log stays."""
+        """Removes a vassal's file and what it left in the runtime directory. Its log stays, and so does the note of whose that is."""
         name = split_extension(filename)[0]
         # last its file, so that the next run sees that there is something to remove
         for ending in ('socket', 'pid', 'fifo', 'stats'):
             remove('%s/%s.%s' % (RUN_DIR, name, ending))
         remove('%s/%s' % (OWN_DIRS, name))
-        remove(self._mark(filename) + LOADED)
         self.write_env(filename, None)
         self.delete(filename)
 

@@ -167,34 +167,33 @@ class Host(object):
     def is_stale(self, situation, watch=()):
         """Whether a vassal's file, the defaults or a path in `watch` is newer than what its processes run, None where nobody can tell.
 
-        That is so without workers, after a reload that no run of ours has noted: a master keeps its process, and may do so as often as it likes.
+        That is so without workers, where one is newer than its master, which may have reloaded since, as no run of ours has noted.
         """
         if situation.unfinished or self.changed_since_start(situation) and runs_as_another(situation, self.identity(situation.filename)):
             return True
-        if _processes.age(situation.pid or 0) is None:
+        age = _processes.age(situation.pid or 0)
+        if age is None:
             return True
         ages = [one for one in map(_processes.age, situation.workers) if one is not None]
         times = ([time.time() - max(ages)] if ages else []) + self._loaded(situation)
-        if not times:
-            return None
-        started = min(times)
+        started = min(times or [time.time() - age])
         for path in [situation.path] + [value for dummy, value in self.supervisor.included()] + list(watch):
             try:
                 if os.stat(path).st_mtime > started:
-                    return True
+                    return True if times else None
             except OSError:
                 continue
         return False
 
-    def note_loaded(self, situation):
-        """Notes the age of the code and configuration of a vassal that has just come up: later its master makes other workers of what it has loaded.
+    def note_loaded(self, situation, seconds):
+        """Notes the age of the code and configuration of a vassal that has come up: later its master makes other workers of what it has loaded.
 
-        One that sleeps has loaded them just now.
+        seconds: how long ago it came up; without workers it had loaded them by then.
         """
         life, ages = _processes.life(situation.pid), [one for one in map(_processes.age, situation.workers) if one is not None]
         if life and situation.credentials:
             try:
-                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages or [0]))
+                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages or [seconds]))
             except (IOError, OSError):
                 # it has come up all the same, and its workers tell for as long as they live
                 pass
@@ -336,16 +335,31 @@ class Host(object):
 
         What processes of the previous user have it open could read what the next one's application writes, and write there.
         """
-        uid, path = self.identity(situation.filename)[0], self.log_path(situation.filename)
+        uid = self.identity(situation.filename)[0]
         was = situation.credentials[0] if situation.credentials else self.files.loaded(situation.filename)[1]
         # root keeps whatever it has
-        if uid is None or was in (None, 0, uid) or not os.path.isfile(path) or alterable(os.path.dirname(path)):
+        if uid is None or was in (None, 0, uid):
             return
         try:
             user = pwd.getpwuid(was).pw_name
         except KeyError:
             user = str(was)
-        os.rename(path, '%s.%s' % (path, user))
+        self.move_log(situation.filename, user)
+
+    def move_log(self, filename, user):
+        """Moves the log of a vassal away that was this user's, by its name."""
+        path = self.log_path(filename)
+        if os.path.isfile(path) and not alterable(os.path.dirname(path)):
+            os.rename(path, '%s.%s' % (path, user))
+
+    def note_user(self, situation):
+        """Notes as whom a vassal has run that is about to stop: somebody else may start it next, and it may have been started by nobody of ours."""
+        if situation.credentials:
+            try:
+                self.files.note_loaded(situation.filename, (0, 0, 0), situation.credentials[0], 0)
+            except (IOError, OSError):
+                # it stops all the same
+                pass
 
     # what may stand in the way
 
@@ -404,15 +418,14 @@ class Host(object):
 
     # why one failed
 
-    def quotable(self, filename, lines):
-        """Lines of a log as they may be quoted, shortened and without the values of a vassal's environment, of the previous one, too."""
+    def hide(self, filename, lines):
+        """Lines of a log without the values of a vassal's environment, of the previous one, too."""
         hidden = []
         for path in self.files.env_path(filename), self.files.previous_env_path(filename):
             hidden += _environment.secrets(_environment.parse(read(path) or b''))
         # the lines are escaped already
         hidden += [visible(value) for value in hidden]
-        # a value that was shortened first would not be found
-        return [shortened(line) for line in (_environment.mask_lines(lines, hidden) if hidden else lines)]
+        return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def log_path(self, filename):
         found = self.configurations.options(filename)
@@ -427,20 +440,25 @@ class Host(object):
     def log_lines(self, filename, offset=0):
         """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
-        return path, self.quotable(filename, read_lines(path, offset))
+        return path, self.hide(filename, read_lines(path, offset))
 
     def missing_application(self, filename, offset, pid):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it. pid: of its master."""
         has_application = any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS)
-        lines = self.quotable(filename, read_lines(self.log_path(filename), offset, whole=True))
-        return find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
+        lines = self.hide(filename, read_lines(self.log_path(filename), offset, whole=True))
+        found = find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
+        return found and shortened(found)
 
     def explain_failure(self, filename, since, offset=0, dying=False):
-        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time.
+        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time, as it is quoted.
 
         offset: where its log ended at that time, None where that is not known.
         dying: whether it was dying already, and may not have been started since: then what it said shortly before counts, too.
         """
+        where, lines, reason = self._find_failure(filename, since, offset, dying)
+        return where, [shortened(line) for line in lines], reason and shortened(reason)
+
+    def _find_failure(self, filename, since, offset, dying):
         path, lines = self.log_lines(filename, offset or 0)
         if offset is None:
             lines = recent(lines, since) if self._logged(path) >= since else []
@@ -465,7 +483,7 @@ class Host(object):
             rc, out = 1, ''
         # what _unit_verbs.explain_exit() has said is there, too
         journal = [line for line in visible_lines(out)[::-1] if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
-        journal = self.quotable(filename, journal)
+        journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:

@@ -15,6 +15,7 @@ import os
 import re
 import stat
 import sys
+import time
 
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _processes
 from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import has_acl
@@ -23,7 +24,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._describe import des
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, entries, find_texts
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SYSTEMCTL, find_host, layout_spec
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import DEBIAN_EMPEROR, OTHERS, blocks, bounded
-from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR, supervises
+from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import EMPEROR, SERVICE, SOCKET, supervises
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native
 
 UWSGI = '/usr/bin/uwsgi-core'
@@ -156,6 +157,13 @@ def newer_than_emperor():
     return [path for path in EMPEROR_FILES if os.path.exists(path) and os.stat(path).st_mtime > started]
 
 
+def older_than_units(vassals):
+    """The names of the vassals, as describe_all() has them, that systemd has run since before their units were written."""
+    written = [os.stat(path).st_mtime for path in (SERVICE, SOCKET) if os.path.exists(path)] if supervises() else []
+    ages = dict((one['name'], _processes.age(one['pid'])) for one in vassals if one['pid'])
+    return sorted(name for name, age in ages.items() if written and age is not None and time.time() - age < max(written))
+
+
 def first_word(text, number=0):
     return (text.split() or [''] * (number + 1))[number]
 
@@ -184,6 +192,7 @@ def describe_host(run_command, paths, checksum, warn):
     served = sorted(unit['Id'] for unit in shown[len(UNITS) :] if unit.get('ActiveState') == 'active')
     layout = dict((option, spec['default']) for option, spec in layout_spec().items())
     host = find_host(run_command, layout)
+    vassals = describe_all(host, warn)['vassals'] if host.supervisor.pid else []
     result.update(
         systemd=int(re.sub(r'\D.*', '', first_word(run_command(['systemctl', '--version'])[1], 1)) or 0),
         uwsgi=first_word(run_command([UWSGI, '--version'])[1]) if os.access(UWSGI, os.X_OK) else None,
@@ -198,7 +207,8 @@ def describe_host(run_command, paths, checksum, warn):
         upstreams=find_upstreams(),
         available=sorted(map(to_native, host.files.available())),
         linked=sorted(map(to_native, host.files.names(host.files.enabled_dir))),
-        vassals=describe_all(host, warn)['vassals'] if host.supervisor.pid else [],
+        vassals=vassals,
+        outdated=older_than_units(vassals),
         leftovers=find_leftovers(),
         acls=find_acls(),
         files=dict((path, describe_file(path, checksum)) for path in paths),

@@ -98,7 +98,7 @@ class Job(object):
     def nothing_to_do(self):
         """Whether the situation was the one that is wanted, and no probe is to tell more."""
         good = self.before.accepting if self.plan.wants_up else self.plan.wants_gone
-        return bool(good and not self.plan.changed and not self.probe)
+        return bool(good and not (self.plan.changed or self.plan.mode or self.probe))
 
     @property
     def only_begins(self):
@@ -113,7 +113,7 @@ class Job(object):
     @property
     def fell(self):
         """Whether it does not run any more, and systemd may not know that."""
-        return bool(self.stops and self.done and not self.failure)
+        return bool((self.stops or self.before.leaving) and self.done and not self.failure)
 
     @property
     def stops(self):
@@ -148,6 +148,8 @@ class Job(object):
         if 'env' in actions:
             host.files.write_env(self.filename, self.env, self.env_access)
             self.touched = True
+        if self.stops:
+            host.note_user(self.before)
         fresh = self.plan.wants_up and self.plan.mode in ('start', 'restart') and not self.resumes
         if fresh:
             host.leave_log(self.before)

@@ -49,7 +49,9 @@ _UNSEEN = re.compile(_UNSEEN)
 _HANDLER = 'uwsgi_emperor_visible'
 # In characters. Python indents what it points at in a line of code.
 LONGEST = 500
-_BLANKS = re.compile(r'^\s{41,}|\t{5,}|(?<=\S)\s{9,}', re.UNICODE)
+# Besides what Python takes for blanks: what has no width, fillers, and the empty pattern of Braille.
+_BLANK = u'\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200d\u2060-\u2064\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0'
+_BLANKS = re.compile(u'^[%s]{41,}|(?<=[^%s])[%s]{9,}' % (_BLANK, _BLANK, _BLANK), re.UNICODE)
 
 
 def _escape_bytes(error):
@@ -84,8 +86,8 @@ def visible_lines(value):
 
 
 def shortened(line):
-    """A line that is quoted as a native string that fills no screen: what follows could be taken for words of our own, as it begins a line there."""
-    line = _BLANKS.sub(lambda found: u' [%d blanks] ' % len(found.group()), to_text(line))
+    """A line as it is quoted, as a native string without long gaps and of a length of its own: words after a gap begin a line of the terminal, as ours do."""
+    line = _BLANKS.sub(lambda found: u' [%d blanks] ' % len(found.group()), to_text(line).expandtabs(8))
     more = len(line) - LONGEST
     return to_native(line if more <= 0 else u'%s... [%d more characters]' % (line[:LONGEST], more))
 

@@ -25,7 +25,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _proc
 from ansible_collections.uwsgi.emperor.plugins.module_utils._access import settle_access
 from ansible_collections.uwsgi.emperor.plugins.module_utils._execute import execute
 from ansible_collections.uwsgi.emperor.plugins.module_utils._hand_over import hand_over
-from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE, find_host
+from ansible_collections.uwsgi.emperor.plugins.module_utils._host import SETTLE, Host, find_host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._job import Job
 from ansible_collections.uwsgi.emperor.plugins.module_utils._systemd import Systemd, name_of, socket_of, supervises, unit_of
 from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, visible, visible_lines
@@ -324,14 +324,16 @@ def renew_socket(instance):
     files = _files.Files(layout['available_dir'], layout['enabled_dir'])
     filename = files.enabled().get(name) or files.available().get(name)
     # systemd itself asks: without find(), which would ask systemd while nobody answers
-    configurations = Systemd(_units.run_command, layout['unit'], files, layout['defaults']).configurations
-    user = configurations.user(filename) if filename else was
+    host = Host(Systemd(_units.run_command, layout['unit'], files, layout['defaults']))
+    user = host.configurations.user(filename) if filename else was
     if user == was:
         if was:
             _files.date_note(name, was, began)
         return 0
     as_whom = 'is to run as %s' % user if user else 'it can not be told as whom it is to run'
     _units.say('It ran as %s, and %s: systemd opens its socket again' % (was, as_whom))
+    if user and was:
+        host.move_log(filename, was)
     dummy, dummy, err = _units.run_command(['systemctl', 'restart', socket_of(name)])
     raise VassalError('%s: systemd has not opened its socket again: %s' % (to_native(name), err.strip()))
 

@@ -220,7 +220,7 @@ def make_plan(situation, state, text=None, stale=None, env_differs=False):
         actions = []
         if s.link:
             actions.append('unlink')
-        if s.pid or s.leaving:
+        if s.pid:
             actions.append('stop')
         if state == 'absent' and (s.text is not None and s.link != 'elsewhere' or s.env is not None):
             actions.append('remove')

@@ -194,6 +194,11 @@ vassals:
   returned: under systemd
   type: list
   elements: dict
+outdated:
+  description: The names of the applications that systemd has run since before their units C(uwsgi@.service) and C(uwsgi@.socket) were written.
+  returned: under systemd
+  type: list
+  elements: str
 leftovers:
   description: What root may not find in C(/run/uwsgi), and the links that it may not find in C(/var/log/uwsgi), made by others before these were closed.
   returned: under systemd

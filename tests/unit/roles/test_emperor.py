@@ -40,17 +40,22 @@ NEWER = {
 }
 
 
-def render(tmp_path, template, hosts, **variables):
-    """The options of a template's file by host, each a set of names; hosts: what the role has seen of each."""
+def write(tmp_path, module, arguments, hosts, **variables):
+    """Has a module of Ansible's write a file for each host, with the role's variables; hosts: what the role has seen of each."""
     target = os.path.join(str(tmp_path), '{{ inventory_hostname }}')
     variables = dict(variables, seen=hosts, __emperor_host='{{ seen[inventory_hostname] }}', ansible_python_interpreter=sys.executable)
-    command = ['ansible', 'all', '-i', ','.join(hosts) + ',', '-c', 'local', '-m', 'ansible.builtin.template', '--playbook-dir', ROLE]
-    command += ['-a', json.dumps(dict(src=template + '.j2', dest=target))]
+    command = ['ansible', 'all', '-i', ','.join(hosts) + ',', '-c', 'local', '-m', module, '--playbook-dir', ROLE]
+    command += ['-a', json.dumps(dict(arguments, dest=target))]
     files = ['defaults/main.yml'] + ['vars/main/%s.yml' % name for name in ('packages', 'options', 'host')]
     for extra in ['@%s/%s' % (ROLE, name) for name in files] + [json.dumps(variables)]:
         command += ['-e', extra]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=dict(os.environ, HOME=str(tmp_path)))
     assert done.returncode == 0, done.stdout.decode('utf-8')
+
+
+def render(tmp_path, template, hosts, **variables):
+    """The options of a template's file by host, each a set of names; hosts: what the role has seen of each."""
+    write(tmp_path, 'ansible.builtin.template', dict(src=template + '.j2'), hosts, **variables)
     options = {}
     for host in hosts:
         with open(os.path.join(str(tmp_path), host)) as handle:
@@ -210,3 +215,48 @@ def test_of_several_first_calls_of_the_program_each_is_done(program):
     calls = [subprocess.Popen([sys.executable, '-I', str(path)], stderr=subprocess.PIPE) for dummy in range(8)]
     assert [(call.communicate()[1][:6], call.returncode) for call in calls] == [(b'usage:', 2)] * 8
     assert len(list(path.parent.iterdir())) == 2
+
+
+def test_the_role_ends_with_a_renewal_of_what_runs_by_previous_units_or_with_previous_defaults(tmp_path):
+    def host(units=False, defaults=False, outdated=(), stale=(), done=(), supervisor='systemd'):
+        """What the role has seen and changed; done: what it did as it set up each vassal."""
+        vassals = [
+            dict(name=name, enabled=True, running=name != 'd', config='/etc/uwsgi/apps-available/%s.ini' % name, stale=name in stale or None) for name in 'abcd'
+        ]
+        return dict(
+            vassals=vassals, outdated=list(outdated), differing=['/etc/systemd/system/uwsgi@.service'] if units else [], defaults=defaults,
+            vassals_set_up=[dict(name=name, actions=actions) for name, actions in dict(done).items()], supervisor=supervisor,
+        )  # fmt: skip
+
+    hosts = {
+        'nothing': host(),
+        'units': host(units=True),
+        'defaults': host(defaults=True),
+        'both': host(units=True, defaults=True),
+        # set up in the same run: a new process has new units, a reloaded one new defaults, and a change of access nothing
+        'units-set-up': host(units=True, done=dict(a=['write', 'reload'], b=['restart'], c=['chmod'])),
+        'defaults-set-up': host(defaults=True, done=dict(a=['write', 'reload'], b=['restart'], c=['chmod'])),
+        # an earlier run was cut off
+        'late': host(outdated='ab', stale='bc', done=dict(a=['restart'])),
+        'emperor': host(units=True, stale='a', supervisor='emperor'),
+    }
+    variables = dict(
+        emperor_supervisor='{{ __emperor_host.supervisor }}',
+        __emperor_differing='{{ __emperor_host.differing }}',
+        __emperor_defaults_file=dict(changed='{{ __emperor_host.defaults }}'),
+        __emperor_set_up=dict(vassals='{{ __emperor_host.vassals_set_up }}'),
+        __emperor_restart=False,
+        __emperor_hands_over=False,
+    )
+    write(tmp_path, 'ansible.builtin.copy', dict(content='{{ __emperor_outdated | sort | join }}-{{ __emperor_stale | sort | join }}'), hosts, **variables)
+    found = dict((name, (tmp_path / name).read_text()) for name in hosts)
+    assert found == {
+        'nothing': '-',
+        'units': 'abc-',
+        'defaults': '-abc',
+        'both': 'abc-',
+        'units-set-up': 'ac-',
+        'defaults-set-up': '-c',
+        'late': 'b-c',
+        'emperor': '-a',
+    }

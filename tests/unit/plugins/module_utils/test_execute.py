@@ -87,6 +87,9 @@ class FakeHost(object):
     def start(self, filename):
         """As an Emperor does."""
 
+    def note_user(self, situation):
+        """It runs as whom it ran."""
+
     def leave_log(self, situation):
         """It runs as whom it ran."""
 
@@ -159,8 +162,8 @@ class FakeHost(object):
     def note_change(self, filename, mode, pids):
         self.noted = mode, sorted(pids)
 
-    def note_loaded(self, situation):
-        """Nobody asks for that."""
+    def note_loaded(self, situation, seconds):
+        self.loaded_ago = seconds
 
     def forget(self, filename):
         self.noted = None
@@ -531,6 +534,7 @@ def test_what_a_previous_run_saw_no_end_of_is_waited_for_and_cut_off(processes, 
     host.leaving, host.left = leaving, 'somebody still listens'
     job = run(host, processes, Situation('a', text=text, leaving=True), 'disabled')
     assert job.failure == said and job.warnings == ([] if said else ['a: somebody still listens.'])
+    assert not job.nothing_to_do and not job.actions and job.fell is not bool(said)
 
 
 def test_what_ends_by_itself_before_it_was_unlinked_is_unlinked(processes):

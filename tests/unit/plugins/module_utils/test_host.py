@@ -41,6 +41,13 @@ def test_the_journal_tells_of_the_last_start_that_says_why():
     assert host.explain_failure('a.ini', 0) == ('journalctl -u uwsgi.service', JOURNAL[:3], 'unable to load app 0')
 
 
+def test_a_log_is_judged_by_whole_lines_and_quoted_by_short_ones():
+    host = make_host()
+    host.log_lines = lambda filename, offset=0: ('/var/log/uwsgi/a.log', ['open("/%s"): No such file or directory' % ('x' * 600), 'y' * 600])
+    where, lines, reason = host.explain_failure('a.ini', 0)
+    assert where == '/var/log/uwsgi/a.log' and reason.startswith('open("/xxx') and [len(line) < 540 for line in lines + [reason]] == [True] * 3
+
+
 def test_what_became_of_a_vassal_is_told_though_the_journal_does_not_answer():
     def hangs(argv):
         raise TimedOut('journalctl did not end')
@@ -160,15 +167,14 @@ def test_the_environment_is_written_hidden_and_removed(host, tmp_path, monkeypat
         host.files.write_env('a.yml', text, (0o640,) + own)
         assert (tmp_path / 'apps-env' / 'a.ini').read_bytes() == text
     assert access(tmp_path / 'apps-env')[0] == 0o755 and access(tmp_path / 'apps-env' / 'a.ini')[0] == 0o640
-    assert host.quotable('a.yml', ['other-value and previous-value']) == ['******** and ********']
+    assert host.hide('a.yml', ['other-value and previous-value']) == ['******** and ********']
     assert access(tmp_path / 'state' / 'env')[0] == 0o700 and access(tmp_path / 'state' / 'env' / 'a.ini')[0] == 0o600
     host.files.write_env('a.yml', None)
     assert not (tmp_path / 'apps-env' / 'a.ini').exists()
     # what is gone may stand in the log still
-    assert host.quotable('a.yml', ['other-value']) == ['********']
+    assert host.hide('a.yml', ['other-value']) == ['********']
     host.files.write_env('a.yml', to_text('[uwsgi]\nenv = A=red \x1b[31m value\n').encode('utf-8'), (0o640,) + own)
-    assert host.quotable('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
-    assert host.quotable('a.yml', ['x' * 490 + 'it is red \\x1b[31m value' + ' ' * 99 + 'y']) == ['x' * 490 + 'it is ****... [18 more characters]']
+    assert host.hide('a.yml', ['it is red \\x1b[31m value']) == ['it is ********']
 
 
 def test_defaults_that_lack_the_lines_are_named_with_them(host, tmp_path):
@@ -272,13 +278,17 @@ def test_of_an_application_without_workers_that_somebody_reloaded_nobody_can_tel
     path.write_text(u'')
     assert host.is_stale(situation) is None
     # what the module has reloaded, which nothing but its note tells
-    host.note_loaded(situation)
+    host.note_loaded(situation, 30)
     os.utime(str(path), (time.time() - 50,) * 2)
     assert host.is_stale(situation) is False
-    os.utime(str(path), (time.time() + 50,) * 2)
+    # what changed while the module was busy with others
+    os.utime(str(path), (time.time() - 20,) * 2)
     assert host.is_stale(situation) is True
     lives[70] = (70, 5, 2)
     assert host.is_stale(situation) is None
+    # what is older than its master it has loaded, however often
+    os.utime(str(path), (time.time() - 200,) * 2)
+    assert host.is_stale(situation) is False
 
 
 def test_workers_that_a_master_makes_anew_make_nothing_that_it_has_loaded_newer(tmp_path, monkeypatch):
@@ -304,19 +314,34 @@ def test_workers_that_a_master_makes_anew_make_nothing_that_it_has_loaded_newer(
     lives[70] = (70, 5, 1)
     assert not stale(50) and stale(15)
     ages[72] = 40
-    host.note_loaded(situation)
+    host.note_loaded(situation, 1)
     ages[72] = 1
     assert stale(30) and not stale(50)
     # where the number of reloads can't be read, what a run has noted counts
     lives[70] = (70, 6, -1)
     assert not stale(30)
-    host.note_loaded(situation)
+    host.note_loaded(situation, 1)
     ages[72] = 0.5
     assert stale(0.8) and not stale(30)
     # workers that load it themselves
     options['lazy-apps'] = 'true'
     assert not stale(30) and stale(5)
     assert host.files.loaded('b.ini') == (None, None, None)
+
+
+def test_a_log_does_not_outlive_its_user_in_the_meantime_either(tmp_path, monkeypatch):
+    """Between its removal and another application of the name, which may be started by a boot and by hand."""
+    for module, name in (_files, 'STATE_DIR'), (_files, 'RUN_DIR'), (_files, 'OWN_DIRS'):
+        monkeypatch.setattr(module, name, str(tmp_path / name))
+    monkeypatch.setattr(_host, 'alterable', lambda path: None)
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (33, 33)
+    host.log_path = lambda filename: str(tmp_path / 'a.log')
+    host.note_user(Situation('a', '.ini', b'', pid=70, credentials=(5, [5])))
+    host.files.delete_all('a.ini')
+    (tmp_path / 'a.log').write_text(u'')
+    host.leave_log(Situation('a', '.ini'))
+    assert [path.name for path in tmp_path.glob('a.log*')] == ['a.log.games']
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ __metaclass__ = type
 
 import os
 import stat
+import time
 
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _host_info
@@ -34,6 +35,20 @@ ID=debian
 )
 def test_a_release_is_told_by_its_own_file(text, wanted):
     assert read_release(text) == wanted
+
+
+@pytest.mark.parametrize('systemd', [True, False])
+def test_what_runs_since_before_its_units_were_written_is_told(tmp_path, monkeypatch, systemd):
+    for number, name in enumerate(['SERVICE', 'SOCKET']):
+        (tmp_path / name).write_text(u'')
+        os.utime(str(tmp_path / name), (time.time() - 100 * number - 50,) * 2)
+        monkeypatch.setattr(_host_info, name, str(tmp_path / name))
+    monkeypatch.setattr(_host_info, 'supervises', lambda: systemd)
+    monkeypatch.setattr(_host_info._processes, 'age', {1: 30, 2: 60}.get)
+    vassals = [dict(name=name, pid=pid) for name, pid in (('new', 1), ('old', 2), ('down', None), ('ended', 3))]
+    assert _host_info.older_than_units(vassals) == (['old'] if systemd else [])
+    os.remove(str(tmp_path / 'SERVICE'))
+    assert _host_info.older_than_units(vassals) == []
 
 
 def test_a_unit_that_systemd_does_not_know():

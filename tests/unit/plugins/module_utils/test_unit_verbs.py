@@ -354,10 +354,11 @@ def test_the_program_does_nothing_for_others_than_root(monkeypatch, capsys, call
 @pytest.mark.parametrize('was, user, renewed', [('bob', 'bob', False), ('bob', 'alice', True), ('bob', 'root', True), ('bob', None, True)])
 def test_the_socket_of_another_user_is_opened_again(monkeypatch, tmp_path, capsys, was, user, renewed):
     """The unit that calls it is ended by that: where it is not, systemd did nothing."""
-    asked = []
+    asked, moved = [], []
     host = Host()
     host.enabled = lambda: {'a': 'a.ini'}
     host.user = lambda filename: user
+    host.move_log = lambda *what: moved.append(what)
     (tmp_path / 'a').mkdir()
     (tmp_path / 'a' / was).write_bytes(b'')
     os.utime(str(tmp_path / 'a' / was), (0, 0))
@@ -365,9 +366,10 @@ def test_the_socket_of_another_user_is_opened_again(monkeypatch, tmp_path, capsy
     monkeypatch.setattr(_unit_verbs._files, 'USER_DIRS', str(tmp_path))
     monkeypatch.setattr(_unit_verbs._files, 'Files', lambda available_dir, enabled_dir: host)
     monkeypatch.setattr(_unit_verbs, 'Systemd', lambda run_command, unit, files, defaults: host)
+    monkeypatch.setattr(_unit_verbs, 'Host', lambda supervisor: supervisor)
     monkeypatch.setattr(_units, 'run_command', lambda argv: (asked.append(argv), (1, '', 'Access denied'))[1])
     assert _unit_verbs.main(['renew', 'a']) == int(renewed)
-    assert asked == [['systemctl', 'restart', 'uwsgi@a.socket']] * renewed
+    assert asked == [['systemctl', 'restart', 'uwsgi@a.socket']] * renewed and moved == [('a.ini', was)] * bool(renewed and user)
     out, err = capsys.readouterr()
     said = 'It ran as bob, and %s' % ('is to run as %s:' % user if user else 'it can not be told')
     assert (said in out, 'Access denied' in err) == (renewed, renewed)

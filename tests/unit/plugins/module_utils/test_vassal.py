@@ -96,7 +96,7 @@ def test_an_environment_alone_is_removed_with_what_is_to_be_absent():
     assert list(make_plan(Situation('a', env=b''), 'disabled').actions) == []
 
 
-@pytest.mark.parametrize('state, actions', [('disabled', ['stop']), ('absent', ['stop', 'remove'])])
+@pytest.mark.parametrize('state, actions', [('disabled', []), ('absent', ['remove'])])
 def test_what_has_lost_its_link_and_its_master_is_not_gone_while_its_supervisor_has_it(state, actions):
     plan = make_plan(Situation('a', text=b'', leaving=True), state)
     assert (list(plan.actions), plan.mode, plan.wants_gone) == (actions, 'stop', True)
