@@ -24,7 +24,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_byte
 _ENOUGH = 1 << 17
 # The log that the init script gives to an application's daemon.
 LOGS = '/var/log/uwsgi/app'
-LOG = re.compile(r'%s/([^/]+)\.log\Z' % LOGS)
+LOG = re.compile(r'%s/([^/\x00-\x1f\x7f]+)\.log\Z' % LOGS)
 
 
 def find_daemons(service):

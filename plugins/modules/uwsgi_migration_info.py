@@ -149,10 +149,10 @@ import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _migration
-from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import find_daemons, masters
+from ansible_collections.uwsgi.emperor.plugins.module_utils._daemons import LOGS, find_daemons, masters
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files, find_texts, read_text
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_bytes, visible_result
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import shortened, to_bytes, visible, visible_result
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError, check_name, split_extension
 
 AVAILABLE = '/etc/uwsgi/apps-available'
@@ -244,7 +244,10 @@ class Migration(object):
                 except VassalError as error:
                     self.refusals.append(str(error))
         for name in sorted(set(daemons) - names):
-            self.refusals.append('%s: its daemon (process %d) runs, but %s has no file for it; stop it, or put its link back.' % (name, daemons[name], ENABLED))
+            # the name is the process's word, which it can't give itself a log for
+            if os.path.lexists('%s/%s.log' % (LOGS, name)):
+                said = '"%s": a daemon of this name (process %d) runs, but %s has no file for it; stop it, or put its link back.'
+                self.refusals.append(said % (shortened(visible(name)), daemons[name], ENABLED))
 
     def _inherited(self, path):
         """The (option, value) pairs of the file that the init script gives to each application before its own."""

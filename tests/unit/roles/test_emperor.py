@@ -218,14 +218,14 @@ def test_of_several_first_calls_of_the_program_each_is_done(program):
 
 
 def test_the_role_ends_with_a_renewal_of_what_runs_by_previous_units_or_with_previous_defaults(tmp_path):
-    def host(units=False, defaults=False, outdated=(), stale=(), done=(), supervisor='systemd'):
+    def host(units=False, defaults=False, outdated=(), stale=(), done=(), supervisor='systemd', before='systemd'):
         """What the role has seen and changed; done: what it did as it set up each vassal."""
         vassals = [
             dict(name=name, enabled=True, running=name != 'd', config='/etc/uwsgi/apps-available/%s.ini' % name, stale=name in stale or None) for name in 'abcd'
         ]
         return dict(
             vassals=vassals, outdated=list(outdated), differing=['/etc/systemd/system/uwsgi@.service'] if units else [], defaults=defaults,
-            vassals_set_up=[dict(name=name, actions=actions) for name, actions in dict(done).items()], supervisor=supervisor,
+            vassals_set_up=[dict(name=name, actions=actions) for name, actions in dict(done).items()], supervisor=supervisor, before=before,
         )  # fmt: skip
 
     hosts = {
@@ -239,6 +239,8 @@ def test_the_role_ends_with_a_renewal_of_what_runs_by_previous_units_or_with_pre
         # an earlier run was cut off
         'late': host(outdated='ab', stale='bc', done=dict(a=['restart'])),
         'emperor': host(units=True, stale='a', supervisor='emperor'),
+        # from the Emperor: all have just been started
+        'moved': host(units=True, before='emperor'),
     }
     variables = dict(
         emperor_supervisor='{{ __emperor_host.supervisor }}',
@@ -246,7 +248,7 @@ def test_the_role_ends_with_a_renewal_of_what_runs_by_previous_units_or_with_pre
         __emperor_defaults_file=dict(changed='{{ __emperor_host.defaults }}'),
         __emperor_set_up=dict(vassals='{{ __emperor_host.vassals_set_up }}'),
         __emperor_restart=False,
-        __emperor_hands_over=False,
+        __emperor_by_systemd='{{ __emperor_host.before == "systemd" }}',
     )
     write(tmp_path, 'ansible.builtin.copy', dict(content='{{ __emperor_outdated | sort | join }}-{{ __emperor_stale | sort | join }}'), hosts, **variables)
     found = dict((name, (tmp_path / name).read_text()) for name in hosts)
@@ -259,4 +261,5 @@ def test_the_role_ends_with_a_renewal_of_what_runs_by_previous_units_or_with_pre
         'defaults-set-up': '-c',
         'late': 'b-c',
         'emperor': '-a',
+        'moved': '-',
     }

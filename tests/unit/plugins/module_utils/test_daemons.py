@@ -105,6 +105,11 @@ def test_a_process_of_another_name_is_no_daemon(directory, log):
     assert not is_daemon(directory(comm='tail'), inodes([log]), SERVICE)
 
 
+@pytest.mark.parametrize('name', ['zz: runs.\nPLAY RECAP', 'a\x1b[2J', 'a/b', ''])
+def test_no_name_of_a_daemon_is_a_line_of_its_own(name):
+    assert not _daemons.LOG.match('/var/log/uwsgi/app/%s.log' % name) and _daemons.LOG.match('/var/log/uwsgi/app/a b.log')
+
+
 def test_who_gives_itself_a_thousand_logs_is_looked_at_once(monkeypatch):
     looked = []
     words = b'uwsgi\0' + b'--daemonize\0/var/log/uwsgi/app/a.log\0--x\0/y\0' * 1000
