@@ -34,6 +34,8 @@ TARGET = '/etc/systemd/system/uwsgi-vassals.target'
 MERCY = 30
 # What systemd gives an application to stop (TimeoutStopSec), and a bit.
 STOP = 95
+# How long applications are waited for before the host says that systemd supervises them.
+START = 30
 DEATH = 5
 # How often it is looked whether something has ended, and an Emperor that ends is woken.
 BLINK = 0.05
@@ -138,18 +140,22 @@ def to_systemd(predecessors, disabled):
     """From the init script, other services or the Emperor to systemd; whoever starts an application reports a failure.
 
     An application's socket is open from its start on, and its service waits until the Emperor has ended it with its requests. The init
-    script is masked for good: it would start everything a second time.
+    script is masked for good: it would start everything a second time. Who takes long to come up is waited for when that is done: until then the
+    module asks the Emperor, which has ended.
     """
     run('systemctl', 'stop', WATCHER, *predecessors)
     run('systemd-tmpfiles', '--create', '--prefix=' + _files.RUN_DIR)
     insist('systemctl', 'daemon-reload')
     disabled = set(to_text(name) for name in disabled)
     linked = sorted(_files.Files(DEFAULTS['available_dir'], DEFAULTS['enabled_dir']).names(DEFAULTS['enabled_dir']))
-    for verb, names in (['--no-reload', 'enable'], linked), (['start'], [name for name in linked if name not in disabled]):
-        if names:
-            code, dummy, err = run('systemctl', *(verb + [unit_of(name) for name in names]))
-            if code != 0:
-                sys.stderr.write(err)
+    start = ['systemctl', 'start'] + [unit_of(name) for name in linked if name not in disabled]
+    if linked:
+        _tell(run('systemctl', '--no-reload', 'enable', *[unit_of(name) for name in linked]))
+    late = False
+    try:
+        _tell(bounded(lambda argv: run(*argv), START)(start) if start[2:] else None)
+    except TimedOut:
+        late = True
     run('systemctl', 'stop', EMPEROR)
     run('systemctl', '--no-reload', 'disable', EMPEROR)
     for path in TARGET, WANTS, EMPEROR_INI, AGREED:
@@ -158,3 +164,11 @@ def to_systemd(predecessors, disabled):
     os.symlink(os.devnull, _systemd.EMPEROR)
     insist('systemctl', 'daemon-reload')
     run('systemctl', 'reset-failed', EMPEROR)
+    if late:
+        _tell(run(*start))
+
+
+def _tell(result):
+    """Says what systemd has against what was asked for, of which run() tells the result."""
+    if result and result[0] != 0:
+        sys.stderr.write(result[2])

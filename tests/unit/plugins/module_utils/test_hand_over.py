@@ -177,6 +177,15 @@ def test_to_systemd_without_any_application(host):
     assert os.readlink(str(host.path / 'uwsgi.service')) == os.devnull
 
 
+def test_who_does_not_come_up_keeps_nobody_from_asking_systemd(host, capsys):
+    (host.path / 'enabled/a.ini').write_bytes(b'')
+    host.deaf = True
+    host.fails['systemctl start'] = 1
+    assert hand_over('systemd') == 0
+    assert host.asked[-1] == 'systemctl start uwsgi@a.service' and os.readlink(str(host.path / 'uwsgi.service')) == os.devnull
+    assert capsys.readouterr().err == 'no such luck\n'
+
+
 def test_what_does_not_start_under_systemd_is_told_and_no_error(host, capsys):
     (host.path / 'enabled/a.ini').write_bytes(b'')
     host.fails['systemctl start'] = 1
