@@ -22,6 +22,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Vassa
 MASK = u'********'
 # A shorter value is no secret worth the name, and stands in every other line: 1, yes, on.
 SHORTEST = 4
+# What stands behind a backslash for a character, as Python and JSON write it.
+NAMED = {u'\a': u'a', u'\b': u'b', u'\f': u'f', u'\n': u'n', u'\r': u'r', u'\t': u't', u'\v': u'v'}
 HEADER = u'# Written by uwsgi.emperor.uwsgi_vassal, from its option env. The values are secret.\n[uwsgi]\n'
 # uWSGI strips the blanks at the end of a line. In an if-opt block it puts the value of an option, here an empty one, for each %(_).
 NOTHING = u'uwsgi-emperor-nothing'
@@ -110,12 +112,24 @@ def secrets(env):
 
 
 def mask(text, hidden):
-    """A native text without the values `hidden`."""
-    # also as repr() has them; the longest first, so that nothing is left of one that has another in it
-    hidden = set(form for value in hidden for form in (value.strip(), value.strip().replace(u'\\', u'\\\\')))
-    for value in sorted(hidden, key=len, reverse=True):
-        text = text.replace(to_native(value), to_native(MASK))
-    return text
+    """A native text without the values `hidden`, also as Python, JSON and URLs write them."""
+    text = to_text(text)
+    # the longest first, so that nothing is left of one that has another in it
+    for value in sorted(set(to_text(value).strip() for value in hidden), key=len, reverse=True):
+        text = re.sub(u''.join(map(_forms, value)), lambda found: MASK, text)
+    return to_native(text)
+
+
+def _forms(char):
+    """A pattern of a character, as it is and as it is escaped; who quotes what was quoted escapes the backslash once more."""
+    code, utf8 = ord(char), bytearray(char.encode('utf-8', 'replace'))
+    numbers = [u'u%04x' % code, u'U%08x' % code, u'x%02x' % code, u'\\x'.join([u''] + [u'%02x' % byte for byte in utf8])[1:]]
+    if code >= 0x10000:
+        numbers.append(u'u%04x\\u%04x' % (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF)))
+    escapes = [number[0] + digits for number in numbers for digits in (number[1:], number[1:].upper().replace(u'X', u'x').replace(u'U', u'u'))]
+    escapes = [re.escape(u'\\' + escape).replace(u'\\\\', u'\\\\+') for escape in [NAMED.get(char, char)] + escapes]
+    urls = [u''.join(form % byte for byte in utf8) for form in (u'%%%02x', u'%%%02X')]
+    return u'(?:%s)' % u'|'.join(escapes + urls + [re.escape(char)])
 
 
 def mask_lines(lines, hidden):

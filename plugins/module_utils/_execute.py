@@ -167,7 +167,7 @@ def explain(host, job):
     if reason:
         message += ' %s gives the Reason: %s' % (where, reason)
     if lines:
-        message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines[-12:]))
+        message += '\nThe last lines of %s:\n%s' % (where, '\n'.join('  ' + line for line in lines))
     else:
         message += ' Its log %s says nothing; look at: journalctl -u %s' % (where, host.supervisor.journal_of(job.filename))
     return message

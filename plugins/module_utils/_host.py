@@ -41,6 +41,8 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import EXTEN
 
 # In seconds, for one systemctl of a module that has no timeout of its own.
 SYSTEMCTL = 60
+# Lines of a log that are quoted.
+QUOTED = 12
 # A master of two or more workers that is stopped in its first instants may wait for one of them until worker-reload-mercy is over.
 SETTLE = 0.5
 # The Emperor delays the next start of a vassal that dies by three minutes at the most; here is some time more for it to fail.
@@ -423,8 +425,6 @@ class Host(object):
         hidden = []
         for path in self.files.env_path(filename), self.files.previous_env_path(filename):
             hidden += _environment.secrets(_environment.parse(read(path) or b''))
-        # the lines are escaped already
-        hidden += [visible(value) for value in hidden]
         return _environment.mask_lines(lines, hidden) if hidden else lines
 
     def log_path(self, filename):
@@ -440,23 +440,28 @@ class Host(object):
     def log_lines(self, filename, offset=0):
         """(path, lines) of a vassal's log, the last 32 KiB of it, not before the byte `offset`."""
         path = self.log_path(filename)
-        return path, self.hide(filename, read_lines(path, offset))
+        return path, read_lines(path, offset)
 
     def missing_application(self, filename, offset, pid):
         """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it. pid: of its master."""
         has_application = any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS)
-        lines = self.hide(filename, read_lines(self.log_path(filename), offset, whole=True))
+        lines = read_lines(self.log_path(filename), offset, whole=True)
         found = find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
-        return found and shortened(found)
+        return found and self._quote(filename, [found])[0]
 
     def explain_failure(self, filename, since, offset=0, dying=False):
-        """(where, lines, reason): what a vassal's log, or else the unit's journal, says since a time, as it is quoted.
+        """(where, lines, reason): what a vassal's log, or else the unit's journal, says last since a time, as it is quoted.
 
         offset: where its log ended at that time, None where that is not known.
         dying: whether it was dying already, and may not have been started since: then what it said shortly before counts, too.
         """
         where, lines, reason = self._find_failure(filename, since, offset, dying)
-        return where, [shortened(line) for line in lines], reason and shortened(reason)
+        quoted = self._quote(filename, lines[-QUOTED:] + [reason or ''])
+        return where, quoted[:-1], reason and quoted[-1]
+
+    def _quote(self, filename, lines):
+        # a value that was shortened first would not be found
+        return [shortened(line) for line in self.hide(filename, lines)]
 
     def _find_failure(self, filename, since, offset, dying):
         path, lines = self.log_lines(filename, offset or 0)
@@ -483,7 +488,6 @@ class Host(object):
             rc, out = 1, ''
         # what _unit_verbs.explain_exit() has said is there, too
         journal = [line for line in visible_lines(out)[::-1] if line.strip() and ' gives the Reason: ' not in line] if rc == 0 else []
-        journal = self.hide(filename, journal)
         # the journal is everybody's: only what follows a start of this vassal is about it, and the last one may only have begun
         begun = [index for index, line in enumerate(journal) if 'configuration from %s' % filename in line]
         if begun:

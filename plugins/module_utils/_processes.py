@@ -31,6 +31,8 @@ TIMED_OUT = (124, 137, -9)
 # Seconds that it may take to read the memory of a process, and the threads that wait longer, by the process's (PID, start).
 MEMORY_TIMEOUT = 2.0
 _WAITING = {}
+# The states of what has ended.
+_ENDED = (b'Z', b'X')
 _TICKS = float(os.sysconf('SC_CLK_TCK'))
 # Python 2.7 has no clock that nobody sets.
 monotonic = getattr(time, 'monotonic', time.time)
@@ -46,21 +48,24 @@ def read(path, limit=1 << 20):
 
 
 def _stat(pid):
-    """What the kernel says of a process behind its name, [] where there is none."""
-    data = read('/proc/%d/stat' % pid)
+    """What the kernel says of a process behind its name, or of a thread (PID/task/TID), [] where there is none."""
+    data = read('/proc/%s/stat' % pid)
     return data[data.rindex(b')') + 2 :].split() if data else []
 
 
 def process(pid):
     """(parent's PID, start in clock ticks since boot) of a living process, None for a dead one."""
     fields = _stat(pid)
-    if not fields or fields[0] == b'X' or fields[0] == b'Z' and len(_threads(pid)) < 2:
+    if not fields or fields[0] in _ENDED and all((_stat('%d/task/%s' % (pid, one)) or [b'X'])[0] in _ENDED for one in _threads(pid)):
         return None
     return int(fields[1]), int(fields[19])
 
 
 def _threads(pid):
-    """The threads of a process by number, as text, [] for none; the kernel calls one a zombie, too, whose first has ended and others live."""
+    """The threads of a process by number, as text, [] for none.
+
+    The kernel calls a process a zombie, too, whose first thread has ended while others live; who has ended, and is traced, stays among them for ever.
+    """
     try:
         return os.listdir('/proc/%d/task' % pid)
     except OSError:

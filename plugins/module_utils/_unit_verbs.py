@@ -345,7 +345,7 @@ def explain_exit(instance):
     filename = host.files.enabled().get(name) or host.files.available().get(name)
     if filename:
         where, lines, reason = host.explain_failure(filename, int(host.supervisor.begun(filename)), None)
-        for line in lines[-12:]:
+        for line in lines:
             # so that none is taken for what the unit says itself
             _units.say('  ' + line)
         if reason:

@@ -6,8 +6,12 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import json
+import re
+
 import pytest
 from ansible_collections.uwsgi.emperor.plugins.module_utils import _environment
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 AWKWARD = [
@@ -73,6 +77,25 @@ def test_what_differs_is_told_by_names():
     before, after = _environment.changes({u'A': u'1', u'B': u'2', u'C': u'3'}, {u'B': u'2', u'C': u'4', u'D': u'5'})
     assert before == u'A = ********\nB = ********\nC = ********\n'
     assert after == u'B = ********\nC = ******** (changed)\nD = ********\n'
+
+
+try:
+    from urllib.parse import quote
+except ImportError:
+    from urllib import quote
+
+VALUES = [u'pa"ss\'word9', u'tab\there-s3cret', u's\xe9cret-\xfcn\xef', u'plain-s3cret \x1b x', u'C:\\new\\', u'smile-\U0001f600', u'a/b c%d&', u'x\u2028y-y']
+
+
+@pytest.mark.parametrize('value', VALUES, ids=['value-%d' % number for number in range(len(VALUES))])
+def test_a_value_is_taken_out_as_whoever_writes_it(value):
+    data = value.encode('utf-8')
+    said = [value, repr(value), repr(data), repr(repr(value)), json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(json.dumps(value))]
+    said += [visible(value), visible(repr(value)), quote(data), re.sub('%..', lambda found: found.group().lower(), quote(data))]
+    for line in map(_environment.to_native, said):
+        found = _environment.mask('<' + line + '>', [value])
+        assert '********' in found and found.replace('********', '').strip('ub<>"\'\\') == '', (line, found)
+    assert _environment.mask('what else is said', [value]) == 'what else is said'
 
 
 def test_values_are_taken_out_of_what_others_say():

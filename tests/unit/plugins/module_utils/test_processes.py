@@ -78,6 +78,15 @@ def test_a_process_lives_as_long_as_one_of_its_threads():
     running.communicate()
 
 
+def test_a_process_of_which_all_threads_have_ended_is_dead_whoever_traces_them(monkeypatch):
+    told = {'/proc/7/stat': b'7 (x y) Z 1 ', '/proc/7/task/7/stat': b'7 (x y) Z 1 ', '/proc/7/task/8/stat': b'8 (x) Z 1 '}
+    monkeypatch.setattr(_processes, '_threads', lambda pid: ['7', '8', '9'])
+    monkeypatch.setattr(_processes, 'read', lambda path: (told[path] + b'0 ' * 40) if path in told else None)
+    assert _processes.process(7) is None
+    told['/proc/7/task/8/stat'] = b'8 (x) S 1 '
+    assert _processes.process(7) == (1, 0)
+
+
 def test_who_keeps_others_from_looking_into_its_memory_does_so_once(monkeypatch, child):
     running, begun, waits, asked = child[0], threading.Event(), threading.Event(), []
 
