@@ -242,6 +242,44 @@ def test_config_writes_and_starts_an_application_once(sites):
     assert actions(calls[3]) == set([()])
 
 
+def test_a_copy_of_an_available_file_is_disabled_as_a_link_is(sites):
+    drive(dict(name='copied', config=dict(HELLO, workers=1)))
+    try:
+        for site in sites.values():
+            # at once and as old, so that the Emperor does nothing
+            site.host.check_output('cp -p /etc/uwsgi/apps-available/copied.ini /etc/uwsgi/copy && mv -T /etc/uwsgi/copy /etc/uwsgi/apps-enabled/copied.ini')
+        for key, result in drive(dict(name='copied')).items():
+            assert not result['changed'] and result['vassals'][0]['after']['accepting'], '%s: %s' % (key, result)
+        calls = quartet(dict(name='copied', state='disabled'))
+        assert actions(calls[0]) == actions(calls[1]) == set([('unlink', 'stop')])
+        for site in sites.values():
+            site.host.check_output('test -s /etc/uwsgi/apps-available/copied.ini && ! test -e /etc/uwsgi/apps-enabled/copied.ini')
+    finally:
+        drive(dict(name='copied', state='absent'))
+
+
+def test_an_application_of_which_a_hook_has_failed_is_not_up(sites):
+    """uWSGI serves all the same, with a master that takes itself for ending and no notice of what it is told."""
+    config = dict(HELLO, workers=1, **{'hook-pre-app': 'exec:/bin/false'})
+    try:
+        for key, result in ad_hoc('uwsgi_vassal', dict(name='hooked', config=config, timeout=30)).items():
+            assert result['failed'] and 'command "/bin/false" exited with non-zero code: 1' in result['msg'], '%s: %s' % (key, result)
+            assert result['vassals'][0]['actions'][-1] == 'rollback' and not result['vassals'][0]['after']['running'], '%s: %s' % (key, result)
+        # one that was started by hand is stopped as soon as it is asked
+        text = '[uwsgi]\nplugin = %s\nwsgi-file = /srv/hello/hello.py\nhook-pre-app = exec:/bin/false\n' % PLUGIN
+        for site in sites.values():
+            site.host.check_output('printf %%s %s > /etc/uwsgi/apps-available/hooked.ini', text)
+        ad_hoc('uwsgi_vassal', dict(name='hooked', wait=False))
+        for dummy in range(50):
+            found = dict((key, result['vassals'][0]) for key, result in ad_hoc('uwsgi_vassal_info', dict(name='hooked')).items())
+            if all(vassal['workers'] and vassal['accepting'] for vassal in found.values()):
+                break
+        for key, result in drive(dict(name='hooked', state='disabled', timeout=60)).items():
+            assert 'kill' not in result['vassals'][0]['actions'] and 'warnings' not in result, '%s: %s' % (key, result)
+    finally:
+        drive(dict(name='hooked', state='absent'))
+
+
 def test_changed_config_is_applied_once(sites):
     before = dict((key, result['vassals'][0]['after']['pid']) for key, result in ad_hoc('uwsgi_vassal', dict(name='guest')).items())
     calls = quartet(dict(name='guest', config=dict(HELLO, workers=1)))

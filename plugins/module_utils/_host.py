@@ -31,7 +31,14 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils._alterable import al
 from ansible_collections.uwsgi.emperor.plugins.module_utils._configuration import APPLICATION_OPTIONS, SOCKETS, UWSGI_SOCKETS
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import OWN_DIRS, RUN_DIR, Files, usual_socket
-from ansible_collections.uwsgi.emperor.plugins.module_utils._log import find_missing_application, find_reason, read_lines, recent, last_failed_start
+from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
+    find_failed_hook,
+    find_missing_application,
+    find_reason,
+    last_failed_start,
+    read_lines,
+    recent,
+)
 from ansible_collections.uwsgi.emperor.plugins.module_utils._processes import monotonic, read
 from ansible_collections.uwsgi.emperor.plugins.module_utils._sockets import Connection
 from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut, bounded
@@ -135,8 +142,9 @@ class Host(object):
             else:
                 link = 'dangling'
         elif os.path.lexists(enabled):
-            link, target, path = 'file', enabled, enabled
-            text = read(enabled)
+            own = read(enabled)
+            copied = own is not None and own == text and not self.files.shared and not os.path.islink(available)
+            link, target, path, text = 'copy' if copied else 'file', enabled, enabled, own
         if self.supervisor.half_enabled(name, link):
             link = 'dangling'
         pid = view.pids.get(filename)
@@ -442,12 +450,22 @@ class Host(object):
         path = self.log_path(filename)
         return path, read_lines(path, offset)
 
-    def missing_application(self, filename, offset, pid):
-        """Why a vassal that accepts requests will answer none of them well, None where its log has nothing against it. pid: of its master."""
+    def flaw(self, filename, offset, pid):
+        """Why a vassal that accepts requests is not up, as what goes on with "by its log it", None where that has nothing against it.
+
+        offset: where its log ended before the change. pid: of its master.
+        """
         has_application = any(option in self.configurations.options(filename) for option in APPLICATION_OPTIONS)
         lines = read_lines(self.log_path(filename), offset, whole=True)
-        found = find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
-        return found and self._quote(filename, [found])[0]
+        missing = find_missing_application(lines, _processes.family(pid), has_application, self.configurations.mountpoints(filename))
+        if missing:
+            return 'has not loaded its application: %s' % self._quote(filename, [missing])[0]
+        failed = find_failed_hook(lines)
+        return failed and 'has failed in a hook, so that it can be neither reloaded nor stopped in time: %s' % self._quote(filename, [failed])[0]
+
+    def takes_itself_for_ending(self, filename):
+        """Whether a vassal's master that runs takes itself for ending, by its log, since a hook has failed."""
+        return bool(find_failed_hook(self.log_lines(filename)[1]))
 
     def explain_failure(self, filename, since, offset=0, dying=False):
         """(where, lines, reason): what a vassal's log, or else the unit's journal, says last since a time, as it is quoted.

@@ -274,6 +274,9 @@ class Ending(object):
         self.asked_at = now
         if gone:
             host.files.refuse_unlink(job.filename)
+        if host.takes_itself_for_ending(job.filename):
+            # such a master takes no notice of what it is asked; its workers finish their requests as well, and when they are gone it ends
+            host.supervisor.signal_workers(pid, job.before.workers - set([pid]), signal.SIGHUP)
         if host.masterless(job.filename):
             host.send_hangup(job.filename, pid)  # that ends it, and it hears nothing of its Emperor
         elif (not job.before.workers or view.newborn(job.filename)) and not host.asleep(job.filename, pid):
@@ -405,9 +408,9 @@ class ComingUp(object):
         elif job.plan.mode == 'reload' and pid == job.before.pid and job.old_workers(pid):
             job.seen = 'workers of process %d have not ended their work yet' % pid
         elif self._current(host, view) and self._accepts(host, view, now, pid):
-            missing = job.plan.mode and host.missing_application(job.filename, job.log_offset, pid)
-            if missing:
-                job.fail('it accepts requests, but by its log has not loaded its application: %s' % missing)
+            flaw = job.plan.mode and host.flaw(job.filename, job.log_offset, pid)
+            if flaw:
+                job.fail('it accepts requests, but by its log it %s' % flaw)
             else:
                 job.done = not job.probe or self._answers(host, now, pid)
         # a second more for each attempt on its list, which 2.0.7 does not forgive a vassal that does not run

@@ -14,6 +14,7 @@ from __future__ import absolute_import, division, print_function
 
 __metaclass__ = type
 
+import itertools
 import os
 import re
 import stat
@@ -30,6 +31,7 @@ CAUSES = re.compile(
     | (^|\ -\ )(user|group)\ \S+\ not\ found
     | ^(?!Exception\ ignored\ )(\w+\.)*\w*(Error|Exception)\b
     | [Uu]nable\ to\ (load|find|create|parse|open)
+    | ^command\ ".*"\ exited\ with\ non-zero\ code:
     | \b(chdir|bind|chroot|setgid|setuid|setgroups|open|mkdir|exec\w*|listen|realpath|fopen|stat)\(\):[ ]
     | probably\ another\ instance\ of\ uWSGI\ is\ running
     | \bsyntax\ error\b
@@ -41,8 +43,11 @@ READY = re.compile(r"^(?:.{1,63} - )?\w+ app \d+ \(mountpoint='(.*?)'\) ready in
 DYNAMIC = re.compile(r'^(?:.{1,63} - )?\*\*\* no app loaded\. going in full dynamic mode')
 LOADED = re.compile(r'^(?:.{1,63} - )?\w[\w. ]* app \d+ (?:\(.*\) )?loaded in \d+ seconds')
 # What uWSGI says after each cause that kept it from loading an application; with need-app it then ends.
-CONSEQUENCES = re.compile(r'(^| - )(unable to load app \d|unable to find PSGI function entry point|(\*\*\* )?no app loaded\. GAME OVER)')
+CONSEQUENCES = re.compile(r'(^| - )(unable to load app \d|unable to find PSGI function entry point|(\*\*\* )?no app loaded\. GAME OVER|FATAL hook failed)')
 LAST_WORDS = 'no app loaded. GAME OVER'
+# What uWSGI says when a hook has failed that is to end it; where that comes before the workers, it makes them all the same.
+FATAL = re.compile(r'^(?:.{1,63} - )?FATAL hook failed, destroying instance')
+SPAWNED = re.compile(r'^(?:.{1,63} - )?spawned uWSGI ')
 # Better than nothing.
 VAGUE = re.compile(r'syntax error|unavailable|invalid|[Nn]o such file')
 # uWSGI looks for the pidfile of a daemon that it is about to start.
@@ -100,6 +105,24 @@ def find_missing_application(lines, pids, has_application, mountpoints):
     said = [line for line in lines for mount in MISSING.findall(line) if mount in mountpoints and mount not in ready]
     if not said and has_application and not ready:
         said = [line for line in lines if DYNAMIC.search(line)]
+    return said[-1] if said else None
+
+
+def find_failed_hook(lines):
+    """What a log says of a hook that has failed in a start of a vassal that accepts requests, None where none has.
+
+    Its master takes itself for ending (core/hooks.c), so it can be neither reloaded nor stopped. Before a start has made its workers nobody writes there by
+    a request; who forges starts by requests can add some, and take no line away: so it has failed where it has in each of them.
+
+    lines: all that was written since the change.
+    """
+    said = []
+    for part in starts(lines)[1:]:
+        own = list(itertools.takewhile(lambda line: not SPAWNED.search(line), part))
+        failed = [number for number, line in enumerate(own) if FATAL.search(line)]
+        if not failed:
+            return None
+        said.append(_STAMP.sub('', own[failed[0] - 1]))
     return said[-1] if said else None
 
 

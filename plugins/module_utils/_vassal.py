@@ -161,7 +161,7 @@ class Situation(object):
         self.extension = extension
         self.text = text  # bytes of the file; None: it is not there
         # None, 'right', 'dangling', 'wrong' (to another file than the available one), 'elsewhere' (to a file, and there is
-        # no available one) or 'file' (no link at all)
+        # no available one), 'copy' (no link, but a file that equals the available one) or 'file' (no link at all)
         self.link = link
         self.target = target
         self.shared = shared  # whether files and links have one directory: then the file itself is what is enabled
@@ -182,7 +182,7 @@ class Situation(object):
 
     @property
     def enabled(self):
-        return self.link in ('right', 'file', 'elsewhere', 'wrong')
+        return self.link in ('right', 'file', 'copy', 'elsewhere', 'wrong')
 
     def summary(self):
         return dict(enabled=self.enabled, running=self.pid is not None, accepting=self.accepting, pid=self.pid)
@@ -236,7 +236,7 @@ def make_plan(situation, state, text=None, stale=None, env_differs=False):
             '%s: there is no %s%s. Install the package that brings it, or give config or content.'
             % (s.name, s.path, '' if s.target is None else ' (but a link, %s)' % s.target)
         )
-    if s.link in ('file', 'elsewhere') and text is not None and not s.shared:
+    if s.link in ('file', 'copy', 'elsewhere') and text is not None and not s.shared:
         raise VassalError(
             '%s: %s is what is enabled, and not by a link to an available file; move it to the directory of available vassals first.'
             % (s.name, s.target)

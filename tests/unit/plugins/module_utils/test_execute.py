@@ -56,7 +56,8 @@ class FakeHost(object):
         self.others = 0  # how many further vassals the Emperor starts, one each second
         self.attempts = 0  # by the Emperor's blacklist, which no pardon clears
         self.pong = 0.0  # when it answers a ping
-        self.flaw = None
+        self.missing = None
+        self.ending = False  # whether its master takes itself for ending
         self.problem = None
         self.connected = True
         self.knocks = 0
@@ -143,6 +144,9 @@ class FakeHost(object):
     def asleep(self, filename, pid):
         return False
 
+    def takes_itself_for_ending(self, filename):
+        return self.ending
+
     def signal_vassal(self, pid, number):
         self.did.append((pid, number))
 
@@ -153,8 +157,7 @@ class FakeHost(object):
         self.did.append((pid, signal.SIGHUP))
 
     def signal_workers(self, pid, workers, number):
-        assert number == signal.SIGKILL
-        self.did.append(('kill', pid, sorted(workers)))
+        self.did.append(('kill' if number == signal.SIGKILL else number, pid, sorted(workers)))
 
     def tell_fifo(self, filename, pid, command):
         self.did.append(('fifo', pid, command))
@@ -177,8 +180,8 @@ class FakeHost(object):
     def opened(self, path, access):
         return '%s %s' % (path, access) if access[1] else None
 
-    def missing_application(self, filename, offset, pid):
-        return self.flaw
+    def flaw(self, filename, offset, pid):
+        return self.missing and 'has not loaded its application: %s' % self.missing
 
     def log_size(self, filename):
         return 0
@@ -377,7 +380,7 @@ def test_a_restart_that_another_run_waits_for_is_done_when_the_new_process_is_th
 def test_a_restart_that_another_run_has_begun_is_judged_by_all_that_was_logged_since(processes, accepts):
     host = FakeHost([(0, (20, [21], accepts)), (2.0, (20, [21], True))])
     asked = []
-    host.missing_application = lambda filename, offset, pid: asked.append((offset, pid)) or 'unable to load app 0'
+    host.flaw = lambda filename, offset, pid: asked.append((offset, pid)) or 'has not loaded its application: unable to load app 0'
     host.clear_own_dir = host.leave_log = lambda one: pytest.fail('its process runs already')
     processes(host)
     job = _job.Job(Situation('a', text=TEXT, link='right', pid=20, workers=[21], mtime=50.0, accepting=accepts), Plan(['restart'], 'start', wants_up=True))
@@ -678,7 +681,7 @@ def test_a_listener_with_a_full_queue_is_not_taken_for_the_vassal(processes):
 
 def test_an_open_socket_without_an_application_fails(processes):
     host = FakeHost([(0, (20, [21], True))])
-    host.flaw = 'unable to load app 0'
+    host.missing = 'unable to load app 0'
     job = run(host, processes, Situation('a', text=TEXT), 'enabled')
     assert 'has not loaded its application: unable to load app 0' in job.failure
 
@@ -688,6 +691,17 @@ def test_what_just_started_is_given_time_to_settle(processes, monkeypatch):
     host = FakeHost([(0, (10, [11], True)), (1.0, (20, [21], True))])
     run(host, processes, Situation('a', **UP), 'restarted')
     assert host.now >= 1.0 and host.acts()[0] == (10, signal.SIGHUP)
+
+
+@pytest.mark.parametrize('state', ['restarted', 'disabled'])
+@pytest.mark.parametrize('options', [{}, dict(hook_master_start='unix_signal:15 gracefully_kill_them_all')], ids=['draining', 'hook'])
+def test_the_workers_of_a_master_that_takes_itself_for_ending_are_asked_themselves(processes, state, options):
+    after = (20, [21], True) if state == 'restarted' else (None, [], False)
+    host = FakeHost([(0, (10, [11, 12], True)), (3.0, (None, [], False)), (3.3, after)], **options)
+    host.ending = True
+    job = run(host, processes, Situation('a', **dict(UP, workers=[11, 12])), state)
+    assert job.failure is None and job.unplanned == [] and not job.warnings
+    assert host.acts()[0] == (signal.SIGHUP, 10, [11, 12])
 
 
 @pytest.mark.parametrize('state', ['restarted', 'disabled'])

@@ -16,7 +16,7 @@ from ansible_collections.uwsgi.emperor.plugins.module_utils import _files, _host
 from ansible_collections.uwsgi.emperor.plugins.module_utils._emperor import Emperor
 from ansible_collections.uwsgi.emperor.plugins.module_utils._files import Files
 from ansible_collections.uwsgi.emperor.plugins.module_utils._host import Host
-from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import TimedOut
+from ansible_collections.uwsgi.emperor.plugins.module_utils._supervisor import Snapshot, TimedOut
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import Situation, VassalError
 
 JOURNAL = [
@@ -241,6 +241,19 @@ def test_a_file_that_has_changed_since_its_master_started_is_seen_by_the_time_th
     assert not Host.changed_since_start(Situation('a', text=b'', path=str(path)))
     assert not Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=os.__file__))
     assert not Host.changed_since_start(Situation('a', text=b'', pid=os.getpid(), path=str(tmp_path / 'none')))
+
+
+@pytest.mark.parametrize('enabled, shared, link', [(u'same', False, 'copy'), (u'other', False, 'file'), (u'same', True, 'file')])
+def test_a_file_that_equals_the_available_one_is_a_copy(tmp_path, enabled, shared, link):
+    host = make_host(directory=str(tmp_path))
+    host.identity = lambda filename: (None, None)
+    (tmp_path / 'available').mkdir()
+    (tmp_path / 'enabled').symlink_to('available') if shared else (tmp_path / 'enabled').mkdir()
+    host.files.shared = shared
+    for directory, text in ('available', u'same'), ('enabled', enabled):
+        (tmp_path / directory / 'a.ini').write_text(text)
+    view = Snapshot({}, None, {})
+    assert host.situations(['a'], view)[0].link == link
 
 
 def test_an_application_without_workers_is_as_old_as_its_master(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils.common.text.converters import to_native
 from ansible_collections.uwsgi.emperor.plugins.module_utils._log import (
     complaints,
+    find_failed_hook,
     find_missing_application,
     find_reason,
     read_lines,
@@ -83,6 +84,26 @@ def test_an_open_socket_without_an_application_is_seen():
     assert not missing([UNABLE, READY % ('', 72)])
     other = UNABLE.replace("''", "'/b'")
     assert missing([READY % ('/a', 71), other], mountpoints=['/a', '/b']) == other
+
+
+FATAL = 'FATAL hook failed, destroying instance'
+FALSE = 'command "/bin/false" exited with non-zero code: 1'
+SPAWNED = 'spawned uWSGI master process (pid: 70)'
+
+
+@pytest.mark.parametrize('stamp', ['', 'Tue Nov 24 01:53:07 2026 - '])
+def test_a_hook_that_has_failed_before_the_workers_were_made_is_seen(stamp):
+    start = [stamp + line for line in (START, MODE, 'running "exec:/bin/false" (pre app)...', FALSE, FATAL, READY % ('', 70), SPAWNED)]
+    good = [stamp + line for line in (START, MODE, READY % ('', 70), SPAWNED)]
+    assert find_failed_hook(['before'] + start + ['after']) == FALSE
+    assert find_reason(start[:5]) == FALSE
+    # what a request can write: starts of its own, before the start and after
+    for forged in start, start[3:5], start[:-1], [stamp + SPAWNED] + start:
+        assert find_failed_hook(forged + good + forged) is None
+        assert find_failed_hook(forged + start + forged) == FALSE
+    # nor are workers taken for it, which end their master
+    assert find_failed_hook(good + [stamp + FALSE, stamp + FATAL]) is None
+    assert find_failed_hook([]) is find_failed_hook(good[1:]) is None
 
 
 LOADED = ['RACK app 0 loaded in 0 seconds at 0x55 (GC frequency: AGGRESSIVE)', 'PSGI app 0 (/srv/a (b).psgi) loaded in 0 seconds at 0x55 (interpreter 0x7)']

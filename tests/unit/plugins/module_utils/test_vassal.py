@@ -34,6 +34,7 @@ STOPPING = dict(text=TEXT, pid=10, workers=[11], accepting=True)
 DANGLING = dict(link='dangling', target='x')
 FILE = dict(text=TEXT, link='file', target='x', pid=10, workers=[11], accepting=True)
 SHARED = dict(FILE, shared=True)
+COPY = dict(FILE, link='copy')
 ELSEWHERE = dict(text=TEXT, link='elsewhere', target='x', pid=10, workers=[11], accepting=True)
 WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], accepting=True)
 
@@ -68,6 +69,10 @@ WRONG = dict(text=TEXT, link='wrong', target='x', pid=10, workers=[11], acceptin
         (RUNNING, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
         (DANGLING, 'absent', ['unlink'], 'stop'),
         (FILE, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
+        (COPY, 'enabled', [], None),
+        (COPY, 'restarted', ['restart'], 'restart'),
+        (COPY, 'disabled', ['unlink', 'stop'], 'stop'),
+        (COPY, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
         (SHARED, 'enabled', [], None),
         (SHARED, 'restarted', ['restart'], 'restart'),
         (SHARED, 'absent', ['unlink', 'stop', 'remove'], 'stop'),
