@@ -167,7 +167,7 @@ def _in_memory(pid, name, limit):
     if reader.is_alive():
         _WAITING[one] = reader
         return None
-    return found[0]
+    return found[0] if found else None
 
 
 def command_line(pid, limit=1 << 20):

@@ -111,7 +111,11 @@ def test_who_keeps_others_from_looking_into_its_memory_does_so_once(monkeypatch,
     for reader in _processes._WAITING.values():
         reader.join(60)
     assert _processes.command_line(running.pid) == _processes.command_line(os.getpid()) == b'x\0'
-    monkeypatch.setattr(threading.Thread, 'start', lambda self: (_ for _ in ()).throw(RuntimeError()))
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, 'start', refuse)
     assert _processes.command_line(running.pid) == b''
 
 
