@@ -699,8 +699,8 @@ def test_the_workers_of_a_master_that_takes_itself_for_ending_are_asked_themselv
     after = (20, [21], True) if state == 'restarted' else (None, [], False)
     host = FakeHost([(0, (10, [11, 12], True)), (3.0, (None, [], False)), (3.3, after)], **options)
     host.ending = True
-    found = dict(UP, workers=[11, 12])
-    job = run(host, processes, Situation('a', **found), state)
+    found = dict((key, value) for key, value in UP.items() if key != 'workers')
+    job = run(host, processes, Situation('a', workers=[11, 12], **found), state)
     assert job.failure is None and job.unplanned == [] and not job.warnings
     assert host.acts()[0] == (signal.SIGHUP, 10, [11, 12])
 
