@@ -29,6 +29,7 @@ class Host(object):
         self.asked = []
         self.fails = {}  # a command's first words -> its exit code
         self.deaf = False  # whether an application has systemd wait until it is killed
+        self.undead = False  # and goes on to
         self.daemons = {}  # PID -> how many looks it outlives a SIGQUIT, None for all
 
     def run(self, *argv):
@@ -41,7 +42,7 @@ class Host(object):
         if argv[:2] != ('systemctl', 'kill'):
             self.asked.append(' '.join(argv))
         if argv[2:] == ('--signal=KILL', 'uwsgi@*.service'):
-            self.deaf = False
+            self.deaf = self.undead
         for words, code in self.fails.items():
             if ' '.join(argv).startswith(words):
                 return code, '', 'no such luck\n'
@@ -130,6 +131,15 @@ def test_an_application_that_has_systemd_wait_is_killed(host):
     host.deaf = True
     assert hand_over('emperor') == 0
     assert not host.deaf and host.has('socket') == []
+
+
+@pytest.mark.parametrize('host', [MASKED], indirect=True)
+def test_an_application_that_outlives_its_death_keeps_the_others_from_nothing(host, capsys):
+    (host.path / 'socket').write_bytes(b'')
+    host.deaf = host.undead = True
+    assert hand_over('emperor') == 0
+    assert host.asked[-1] == 'systemctl start uwsgi.service' and host.has('socket') == []
+    assert 'does not end though it was killed' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('host', [MASKED], indirect=True)
