@@ -16,14 +16,16 @@ __metaclass__ = type
 
 import re
 
-from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text
+from ansible_collections.uwsgi.emperor.plugins.module_utils._text import to_native, to_text, visible
 from ansible_collections.uwsgi.emperor.plugins.module_utils._vassal import VassalError
 
 MASK = u'********'
 # A shorter value is no secret worth the name, and stands in every other line: 1, yes, on.
 SHORTEST = 4
-# What stands behind a backslash for a character, as Python and JSON write it.
-NAMED = {u'\a': u'a', u'\b': u'b', u'\f': u'f', u'\n': u'n', u'\r': u'r', u'\t': u't', u'\v': u'v'}
+# What stands behind a backslash for a character, as Python and JSON write it; and what URLs do not escape.
+PYTHON = {u'\n': u'n', u'\r': u'r', u'\t': u't'}
+JSON = {u'\n': u'n', u'\r': u'r', u'\t': u't', u'\b': u'b', u'\f': u'f'}
+PLAIN = bytearray(b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~')
 HEADER = u'# Written by uwsgi.emperor.uwsgi_vassal, from its option env. The values are secret.\n[uwsgi]\n'
 # uWSGI strips the blanks at the end of a line. In an if-opt block it puts the value of an option, here an empty one, for each %(_).
 NOTHING = u'uwsgi-emperor-nothing'
@@ -112,25 +114,62 @@ def secrets(env):
 
 
 def mask(text, hidden):
-    """A native text without the values `hidden`, also as Python, JSON and URLs write them."""
-    text = to_text(text)
-    # the longest first, so that nothing is left of one that has another in it
-    for value in sorted(set(to_text(value).strip() for value in hidden), key=len, reverse=True):
-        text = re.sub(u''.join(map(_forms, value)), lambda found: MASK, text)
-    return to_native(text)
-
-
-def _forms(char):
-    """A pattern of a character, as it is and as it is escaped; who quotes what was quoted escapes the backslash once more."""
-    code, utf8 = ord(char), bytearray(char.encode('utf-8', 'replace'))
-    numbers = [u'u%04x' % code, u'U%08x' % code, u'x%02x' % code, u'\\x'.join([u''] + [u'%02x' % byte for byte in utf8])[1:]]
-    if code >= 0x10000:
-        numbers.append(u'u%04x\\u%04x' % (0xD7C0 + (code >> 10), 0xDC00 + (code & 0x3FF)))
-    escapes = [number[0] + digits for number in numbers for digits in (number[1:], number[1:].upper().replace(u'X', u'x').replace(u'U', u'u'))]
-    escapes = [re.escape(u'\\' + escape).replace(u'\\\\', u'\\\\+') for escape in [NAMED.get(char, char)] + escapes]
-    urls = [u''.join(form % byte for byte in utf8) for form in (u'%%%02x', u'%%%02X')]
-    return u'(?:%s)' % u'|'.join(escapes + urls + [re.escape(char)])
+    """A native text without the values `hidden`, also as who quotes them writes them: Python, JSON and URLs, and who quotes that."""
+    return mask_lines([text], hidden)[0]
 
 
 def mask_lines(lines, hidden):
-    return [mask(line, hidden) for line in lines]
+    """Native texts without the values `hidden`, as mask() has them."""
+    # the longest first, so that nothing is left of one that has another in it
+    forms = sorted(set(form for value in hidden for form in _forms(to_text(value).strip())), key=len, reverse=True)
+    masked = []
+    for text in map(to_text, lines):
+        for form in forms:
+            text = text.replace(form, MASK)
+        masked.append(to_native(text))
+    return masked
+
+
+def _forms(value):
+    """The texts by which a value is written. No pattern: whoever writes what is searched could have that take for ever."""
+    once = set([value, to_text(visible(value))])
+    for named, quotes in (PYTHON, u''), (PYTHON, u"'"), (JSON, u'"'), (JSON, u'"/'):
+        for number in _kept, _unseen, _number, _bytes, _units:
+            once.add(u''.join(_escaped(char, named, quotes, number) for char in value))
+    doubled = set(form.replace(u'\\', u'\\\\') for form in once)
+    quoted = set(form.replace(quote, u'\\' + quote) for form in doubled for quote in (u"'", u'"'))
+    data = bytearray(value.encode('utf-8', 'replace'))
+    urls = set(u''.join(u'%c' % byte if byte in plain else form % byte for byte in data) for form in (u'%%%02x', u'%%%02X') for plain in (PLAIN, PLAIN + b'/'))
+    return once | doubled | quoted | urls
+
+
+def _escaped(char, named, quotes, number):
+    if char == u'\\' or char in quotes:
+        return u'\\' + char
+    if char in named:
+        return u'\\' + named[char]
+    if char < u' ' or char == u'\x7f':
+        return (u'\\u%04x' if named is JSON else u'\\x%02x') % ord(char)
+    return char if char < u'\x7f' else number(char)
+
+
+def _kept(char):
+    return char
+
+
+def _unseen(char):
+    return to_text(visible(char))
+
+
+def _number(char):
+    return (u'\\x%02x' if ord(char) < 0x100 else u'\\u%04x' if ord(char) < 0x10000 else u'\\U%08x') % ord(char)
+
+
+def _bytes(char):
+    return u''.join(u'\\x%02x' % byte for byte in bytearray(char.encode('utf-8', 'replace')))
+
+
+def _units(char):
+    """As JSON writes a character, in units of 16 bits."""
+    units = bytearray(char.encode('utf-16-be', 'replace'))
+    return u''.join(u'\\u%02x%02x' % pair for pair in zip(units[::2], units[1::2]))

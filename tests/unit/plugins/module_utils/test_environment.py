@@ -98,6 +98,13 @@ def test_a_value_is_taken_out_as_whoever_writes_it(value):
     assert _environment.mask('what else is said', [value]) == 'what else is said'
 
 
+@pytest.mark.parametrize('line', ['\\', '%', 'here-s3cre', '\\x'], ids=['backslashes', 'percents', 'beginnings', 'escapes'])
+def test_what_an_application_writes_does_not_choose_how_long_values_are_looked_for(line):
+    # where the time grew with the square of the length, this would not end
+    text = line * (1 << 20)
+    assert _environment.mask(text, [u'here-s3cret', u'a\\\\b"\'c']) == text
+
+
 def test_values_are_taken_out_of_what_others_say():
     hidden = _environment.secrets({u'A': u'hunter2', u'B': u'hunter2-again', u'C': u'1', u'D': u' padded ', u'E': u'C:\\new', u'F': u'gr\xfcn'})
     said = [u"login: hunter2-again, hunter2, 1, padded.", u"KeyError: 'C:\\\\new' C:\\new", u'gr\xfcn']
