@@ -127,7 +127,7 @@ def stop_applications():
             succeeded(stop, bounded(lambda argv: run(*argv), MERCY)(stop))
         except TimedOut:
             # a process with a thread that somebody traces outlives even that
-            sys.stderr.write('An application does not end though it was killed, and the others are not kept waiting: systemctl --state=deactivating shows it.\n')
+            sys.stderr.write('An application does not end though it was killed; the others do not wait for that. See: systemctl --state=deactivating\n')
 
 
 def stop_awake(units):
