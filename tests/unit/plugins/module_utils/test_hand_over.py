@@ -226,12 +226,14 @@ def test_a_daemon_that_does_not_end_is_killed(host):
     assert host.asked == ['11 gets %d' % signal.SIGQUIT, '12 gets %d' % signal.SIGQUIT, '11 gets %d' % signal.SIGKILL]
 
 
-def test_a_daemon_that_survives_that_keeps_all_as_it_is(host, monkeypatch):
+def test_a_daemon_that_outlives_its_death_is_told_and_keeps_the_others_from_nothing(host, monkeypatch, capsys):
     host.daemons = {11: None}
-    monkeypatch.setattr(_hand_over._processes, 'kill', lambda pid, number: None)
-    with pytest.raises(VassalError, match='do not end: 11. Nothing else was changed'):
-        hand_over('systemd')
-    assert host.asked == []
+    told = []
+    monkeypatch.setattr(_hand_over._processes, 'kill', lambda pid, number: told.append((pid, number)))
+    assert hand_over('systemd') == 0
+    assert told == [(11, signal.SIGQUIT), (11, signal.SIGKILL)]
+    assert 'though they were killed; the others do not wait for that: 11.' in capsys.readouterr().err
+    assert host.asked[-1] == 'systemctl reset-failed uwsgi.service'
 
 
 def test_another_process_by_the_number_of_a_daemon_is_neither_signalled_nor_waited_for(host, monkeypatch):
