@@ -114,7 +114,7 @@ def secrets(env):
 
 
 def mask(text, hidden):
-    """A native text without the values `hidden`, also as who quotes them writes them: Python, JSON and URLs, and who quotes that."""
+    """A native text without the values `hidden`, also as who quotes them writes them: Python, JSON, URLs and HTML, and who quotes that."""
     return mask_lines([text], hidden)[0]
 
 
@@ -140,7 +140,11 @@ def _forms(value):
     quoted = set(form.replace(quote, u'\\' + quote) for form in doubled for quote in (u"'", u'"'))
     data = bytearray(value.encode('utf-8', 'replace'))
     urls = set(u''.join(u'%c' % byte if byte in plain else form % byte for byte in data) for form in (u'%%%02x', u'%%%02X') for plain in (PLAIN, PLAIN + b'/'))
-    return once | doubled | quoted | urls
+    # a form's blank, and what HTML has for signs of its own
+    urls |= set(url.replace(u'%20', u'+') for url in urls)
+    html = value.replace(u'&', u'&amp;').replace(u'<', u'&lt;').replace(u'>', u'&gt;')
+    pages = set(html.replace(u'"', double).replace(u"'", single) for double in (u'"', u'&quot;', u'&#34;') for single in (u"'", u'&#x27;', u'&#39;'))
+    return once | doubled | quoted | urls | pages
 
 
 def _escaped(char, named, quotes, number):

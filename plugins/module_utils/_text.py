@@ -16,6 +16,7 @@ __metaclass__ = type
 import codecs
 import re
 import sys
+import unicodedata
 
 try:
     from ansible.module_utils.common.text.converters import to_bytes, to_native, to_text
@@ -49,9 +50,10 @@ _UNSEEN = re.compile(_UNSEEN)
 _HANDLER = 'uwsgi_emperor_visible'
 # In characters. Python indents what it points at in a line of code.
 LONGEST = 500
-# Besides what Python takes for blanks: what has no width, fillers, and the empty pattern of Braille.
-_BLANK = u'\\s\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200d\u2060-\u2064\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0'
-_BLANKS = re.compile(u'^[%s]{41,}|(?<=[^%s])[%s]{9,}' % (_BLANK, _BLANK, _BLANK), re.UNICODE)
+# Of the categories of Unicode those of what shows nothing; and fillers that are called letters or symbols.
+_NOTHING = ('Zs', 'Zl', 'Zp', 'Cc', 'Cf', 'Cn', 'Co', 'Mn', 'Me')
+_FILLERS = u'\u115f\u1160\u2800\u3164\uffa0\U0001d159'
+_BLANKS = re.compile(u'^ {41,}|(?<=[^ ]) {9,}')
 
 
 def _escape_bytes(error):
@@ -87,7 +89,10 @@ def visible_lines(value):
 
 def shortened(line):
     """A line as it is quoted, as a native string without long gaps and of a length of its own: words after a gap begin a line of the terminal, as ours do."""
-    line = _BLANKS.sub(lambda found: u' [%d blanks] ' % len(found.group()), to_text(line).expandtabs(8))
+    line = to_text(line).expandtabs(8)
+    gaps = _BLANKS.finditer(u''.join(u' ' if unicodedata.category(char) in _NOTHING or char in _FILLERS else char for char in line))
+    for begin, end in reversed([gap.span() for gap in gaps]):
+        line = u'%s [%d blanks] %s' % (line[:begin], end - begin, line[end:])
     more = len(line) - LONGEST
     return to_native(line if more <= 0 else u'%s... [%d more characters]' % (line[:LONGEST], more))
 

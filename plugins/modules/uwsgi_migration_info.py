@@ -246,8 +246,9 @@ class Migration(object):
         for name in sorted(set(daemons) - names):
             # the name is the process's word, which it can't give itself a log for
             if os.path.lexists('%s/%s.log' % (LOGS, name)):
-                said = '"%s": a daemon of this name (process %d) runs, but %s has no file for it; stop it, or put its link back.'
-                self.refusals.append(said % (shortened(visible(name)), daemons[name], ENABLED))
+                shown = name if re.match(r'[\w.@+-]+\Z', name) else '"%s"' % shortened(visible(name))
+                said = '%s: its daemon (process %d) runs, but %s has no file for it; stop it, or put its link back.'
+                self.refusals.append(said % (shown, daemons[name], ENABLED))
 
     def _inherited(self, path):
         """The (option, value) pairs of the file that the init script gives to each application before its own."""

@@ -80,9 +80,9 @@ def test_what_differs_is_told_by_names():
 
 
 try:
-    from urllib.parse import quote
+    from urllib.parse import quote, quote_plus
 except ImportError:
-    from urllib import quote
+    from urllib import quote, quote_plus
 
 VALUES = [u'pa"ss\'word9', u'tab\there-s3cret', u's\xe9cret-\xfcn\xef', u'plain-s3cret \x1b x', u'C:\\new\\', u'smile-\U0001f600', u'a/b c%d&', u'x\u2028y-y']
 
@@ -91,6 +91,7 @@ VALUES = [u'pa"ss\'word9', u'tab\there-s3cret', u's\xe9cret-\xfcn\xef', u'plain-
 def test_a_value_is_taken_out_as_whoever_writes_it(value):
     data = value.encode('utf-8')
     said = [value, repr(value), repr(data), repr(repr(value)), json.dumps(value), json.dumps(value, ensure_ascii=False), json.dumps(json.dumps(value))]
+    said += [quote_plus(data), value.replace(u'&', u'&amp;').replace(u'"', u'&quot;').replace(u"'", u'&#x27;')]
     said += [visible(value), visible(repr(value)), quote(data), re.sub('%..', lambda found: found.group().lower(), quote(data))]
     for line in map(_environment.to_native, said):
         found = _environment.mask('<' + line + '>', [value])

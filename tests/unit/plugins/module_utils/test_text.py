@@ -59,6 +59,7 @@ def test_line_feeds_part_lines_and_nothing_else_does():
         (u'a\tb', u'a       b'),
         (u'a' + u' \u2800\xa0' * 3 + u'b', u'a [9 blanks] b'),
         (u'a' + (u' ' * 8 + u'\u200b') * 9 + u'b', u'a [81 blanks] b'),
+        (u'a' + u'\u180b\ufff9\ue000' * 9 + u'b' + u'\u3164' * 10, u'a [27 blanks] b [10 blanks] '),
         (u' ' * 40 + u'^^^^        ^', u' ' * 40 + u'^^^^        ^'),
         (u'\xfc' * 500, u'\xfc' * 500),
         (u'\xfc' * 502, u'\xfc' * 500 + u'... [2 more characters]'),
