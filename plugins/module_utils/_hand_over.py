@@ -126,7 +126,8 @@ def stop_applications():
     except TimedOut:
         run('systemctl', 'kill', '--signal=KILL', 'uwsgi@*.service')
         try:
-            succeeded(stop, bounded(lambda argv: run(*argv), MERCY)(stop))
+            # all others are down: nothing of one keeps the Emperor from them
+            _tell(bounded(lambda argv: run(*argv), MERCY)(stop))
         except TimedOut:
             # a process with a thread that somebody traces outlives even that
             sys.stderr.write('An application does not end though it was killed; the others do not wait for that. See: systemctl --state=deactivating\n')
