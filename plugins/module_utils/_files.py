@@ -85,10 +85,10 @@ def date_note(name, user, seconds):
 
 def read_text(path):
     """A file's text, None where there is none in UTF-8."""
+    data = read(path, -1)
     try:
-        with open(path, 'rb') as handle:
-            return to_native(to_text(handle.read(), errors='strict'))
-    except (IOError, OSError, UnicodeError):
+        return None if data is None else to_native(to_text(data, errors='strict'))
+    except UnicodeError:
         return None
 
 

@@ -39,10 +39,11 @@ monotonic = getattr(time, 'monotonic', time.time)
 
 
 def read(path, limit=1 << 20):
-    """The bytes of a file of root's or the kernel's, None where it can't be read."""
+    """The bytes of a file, None where it can't be read or is none: who writes a file that root has linked can put a fifo there, which nobody ever writes."""
     try:
-        with open(path, 'rb') as handle:
-            return handle.read(limit)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(descriptor, 'rb') as handle:
+            return handle.read(limit) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
     except (IOError, OSError):
         return None
 

@@ -119,6 +119,19 @@ def test_who_keeps_others_from_looking_into_its_memory_does_so_once(monkeypatch,
     assert _processes.command_line(running.pid) == b''
 
 
+@pytest.mark.parametrize('kind', ['fifo', 'link', 'directory', 'none'])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / 'a.ini'
+    if kind == 'directory':
+        path.mkdir()
+    elif kind != 'none':
+        os.mkfifo(str(tmp_path / 'fifo'))
+        path.symlink_to('fifo')
+    assert _processes.read(str(tmp_path / 'fifo' if kind == 'fifo' else path)) is None
+    (tmp_path / 'b.ini').write_bytes(b'x' * 9)
+    assert _processes.read(str(tmp_path / 'b.ini'), 5) == b'x' * 5 and _processes.read('/proc/self/stat')
+
+
 def test_who_is_gone_is_signalled_in_vain(child):
     running, dummy = child
     _processes.kill(running.pid, signal.SIGKILL)
