@@ -554,25 +554,38 @@ def test_who_goes_on_to_listen_when_an_application_is_disabled_is_cut_off_and_to
         attacked.run('kill -KILL %s' % ' '.join(left))
 
 
-# Of a process that has ended and is traced its parent learns nothing: no supervisor hears of the end of this master.
-TRACED = """
-import ctypes, os, signal, socket, sys, time
-if sys.argv[0] != "/srv/games/traced.py":
+# Has an application become another program in its own place, which takes no notice of any signal and says to its supervisor that it is up.
+BECOME = """
+import os, signal, socket, sys, time
+if sys.argv[0] != "PROGRAM" and (WHEN):
     for fd in range(3, 64):
         try:
             getattr(os, "set_inheritable", len)(fd, True)
         except (OSError, TypeError):
             pass
-    if os.getppid() != 1 or "NOTIFY_SOCKET" in os.environ:
-        os.execv("%s", ["uwsgi", "/srv/games/traced.py"])
-for number in 1, 2, 3, 10, 12, 15, 44:
-    signal.signal(number, signal.SIG_IGN)
-if "UWSGI_EMPEROR_FD" in os.environ:
-    os.write(int(os.environ["UWSGI_EMPEROR_FD"]), b"\\1\\5\\21")
-if "NOTIFY_SOCKET" in os.environ:
-    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
-    notify.send(b"READY=1")
+    os.execv("PYTHON", ["uwsgi", "PROGRAM"])
+if sys.argv[0] == "PROGRAM":
+    for number in 1, 2, 3, 10, 12, 15, 44:
+        signal.signal(number, signal.SIG_IGN)
+    if "UWSGI_EMPEROR_FD" in os.environ:
+        os.write(int(os.environ["UWSGI_EMPEROR_FD"]), b"\\1\\5\\21")
+    if "NOTIFY_SOCKET" in os.environ:
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+        notify.send(b"READY=1")
+"""
+
+
+def becomes(attacked, when, program):
+    """Makes games' application own.py one that becomes a program of Python's, /srv/games/becomes.py, when an expression of Python's holds."""
+    text = BECOME.replace('PROGRAM', '/srv/games/becomes.py').replace('PYTHON', attacked.check('command -v %s' % conftest.INTERPRETER)).replace('WHEN', when)
+    for name, rest in ('own', ANSWER), ('becomes', program):
+        attacked.check('cat > /srv/games/%s.py << "END"\n%s\nEND' % (name, text + rest))
+
+
+# Of a process that has ended and is traced its parent learns nothing: no supervisor hears of the end of this master.
+TRACED = """
+import ctypes
 libc, master = ctypes.CDLL(None), os.getpid()
 libc.prctl(0x59616d61, ctypes.c_ulong(2 ** 64 - 1), 0, 0, 0)  # PR_SET_PTRACER, PR_SET_PTRACER_ANY
 if os.fork() == 0:
@@ -587,9 +600,7 @@ os._exit(0)
 
 
 def test_an_application_is_not_gone_as_long_as_its_supervisor_has_not_seen_its_end(attacked, guest):
-    python = attacked.check('command -v %s' % conftest.INTERPRETER)
-    for name in 'own', 'traced':
-        attacked.check('cat > /srv/games/%s.py << "END"\n%s\nEND' % (name, TRACED % python))
+    becomes(attacked, 'os.getppid() != 1 or "NOTIFY_SOCKET" in os.environ', TRACED)
     try:
         attacked.drive(name='own', config=own(wsgi_file='/srv/games/own.py'), wait=False)
         attacked.wait('test -e /srv/games/traces')
@@ -601,7 +612,7 @@ def test_an_application_is_not_gone_as_long_as_its_supervisor_has_not_seen_its_e
             if not conftest.BY_SYSTEMD:
                 assert attacked.run('test -e /run/uwsgi/own.socket').rc, result
     finally:
-        attacked.run('pkill -KILL -u games -f /srv/games/traced.py')
+        attacked.run('pkill -KILL -u games -f /srv/games/becomes.py')
     # its supervisor may have seen the end before the run looks
     for attempt in range(2):
         result = attacked.drive(name='own', state='disabled', timeout=60)
@@ -689,40 +700,22 @@ def test_an_application_does_not_hide_its_master(attacked, guest):
     assert attacked.run('test -e /proc/%d' % master).rc != 0
 
 
-# Once it is told, a reload becomes a process that has no workers, takes no notice of any signal, and says that it is up.
+# A process that has no workers.
 IDLE = """
-import os, signal, socket, sys, time
-if os.path.exists("/srv/games/idles") and sys.argv[0] != "/srv/games/idle.py":
-    for fd in range(3, 64):
-        try:
-            getattr(os, "set_inheritable", len)(fd, True)
-        except (OSError, TypeError):
-            pass
-    os.execv("%(python)s", ["uwsgi", "/srv/games/idle.py"])
-if sys.argv[0] == "/srv/games/idle.py":
-    for number in 1, 2, 3, 10, 12, 15, 44:
-        signal.signal(number, signal.SIG_IGN)
-    if "UWSGI_EMPEROR_FD" in os.environ:
-        os.write(int(os.environ["UWSGI_EMPEROR_FD"]), b"\\1\\5\\21")
-    if "NOTIFY_SOCKET" in os.environ:
-        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        notify.connect(os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
-        notify.send(b"READY=1")
-    while True:
-        time.sleep(60)
+while True:
+    time.sleep(60)
 """
 
 
 def test_an_application_without_workers_keeps_the_role_from_nothing(attacked, guest):
-    for name in 'own', 'idle':
-        attacked.check('cat > /srv/games/%s.py << "END"\n%s\nEND' % (name, IDLE % dict(python=attacked.check('command -v %s' % conftest.INTERPRETER)) + ANSWER))
+    becomes(attacked, 'os.path.exists("/srv/games/idles")', IDLE)
     config = own(wsgi_file='/srv/games/own.py', workers='1')
     for workers in '1', '2':
         result = attacked.drive(name='own', config=dict(config, workers=workers))
         assert not result['failed'] and result['changed'], result
     master = result['vassals'][0]['after']['pid']
     attacked.check('touch /srv/games/idles; kill -HUP %d' % master)
-    attacked.wait('pgrep -f /srv/games/[i]dle.py')
+    attacked.wait('pgrep -f /srv/games/[b]ecomes.py')
     attacked.wait('test -z "$(pgrep -P %d)"' % master)
     found = conftest.ad_hoc('uwsgi_vassal_info', dict(name='own'), hosts=(HOST,))[HOST]['vassals'][0]
     assert (found['running'], found['workers'], found['stale']) == (True, 0, None), found
