@@ -47,6 +47,11 @@ def run(*argv):
     return _processes.run_all([(list(argv), None)])[0]
 
 
+def within(seconds, argv):
+    """run(), but raises TimedOut where that takes longer."""
+    return bounded(lambda command: run(*command), seconds)(argv)
+
+
 def insist(*argv):
     """Runs a command that has to succeed; raises VassalError otherwise."""
     succeeded(argv, run(*argv))
@@ -122,12 +127,12 @@ def stop_applications():
     """Stops what systemd runs. An application can extend the time that systemd gives it; then it is killed, as all others are down meanwhile."""
     stop = ['systemctl', 'stop', WATCHER, 'uwsgi@*.service', 'uwsgi@*.socket']
     try:
-        succeeded(stop, bounded(lambda argv: run(*argv), STOP)(stop))
+        succeeded(stop, within(STOP, stop))
     except TimedOut:
         run('systemctl', 'kill', '--signal=KILL', 'uwsgi@*.service')
         try:
             # all others are down: nothing of one keeps the Emperor from them
-            _tell(bounded(lambda argv: run(*argv), MERCY)(stop))
+            _tell(within(MERCY, stop))
         except TimedOut:
             # a process with a thread that somebody traces outlives even that
             sys.stderr.write('An application does not end though it was killed; the others do not wait for that. See: systemctl --state=deactivating\n')
@@ -160,7 +165,7 @@ def to_systemd(predecessors, disabled):
         _tell(run('systemctl', '--no-reload', 'enable', *[unit_of(name) for name in linked]))
     late = False
     try:
-        _tell(bounded(lambda argv: run(*argv), START)(start) if start[2:] else None)
+        _tell(within(START, start) if start[2:] else None)
     except TimedOut:
         late = True
     run('systemctl', 'stop', EMPEROR)

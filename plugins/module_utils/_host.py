@@ -201,12 +201,8 @@ class Host(object):
         seconds: how long ago it came up; without workers it had loaded them by then.
         """
         life, ages = _processes.life(situation.pid), [one for one in map(_processes.age, situation.workers) if one is not None]
-        if life and situation.credentials:
-            try:
-                self.files.note_loaded(situation.filename, life, situation.credentials[0], time.time() - max(ages or [seconds]))
-            except (IOError, OSError):
-                # it has come up all the same, and its workers tell for as long as they live
-                pass
+        if life:
+            self._note(situation, life, time.time() - max(ages or [seconds]))
 
     def _loaded(self, situation):
         """When the master of a vassal has loaded what its workers are made of, in seconds since the epoch, as a list; [] where nobody knows.
@@ -364,11 +360,14 @@ class Host(object):
 
     def note_user(self, situation):
         """Notes as whom a vassal has run that is about to stop: somebody else may start it next, and it may have been started by nobody of ours."""
+        self._note(situation, (0, 0, 0), 0)
+
+    def _note(self, situation, life, seconds):
         if situation.credentials:
             try:
-                self.files.note_loaded(situation.filename, (0, 0, 0), situation.credentials[0], 0)
+                self.files.note_loaded(situation.filename, life, situation.credentials[0], seconds)
             except (IOError, OSError):
-                # it stops all the same
+                # it comes up or stops all the same; its workers tell their age for as long as they live
                 pass
 
     # what may stand in the way
